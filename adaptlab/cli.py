@@ -1,0 +1,181 @@
+"""The command line: `adaptlab <noun> <verb>`, the same functions as in the notebooks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import config
+from config import LabError
+
+Command = Callable[[argparse.Namespace, list[str]], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; what a person can put right is one sentence on standard error and exit code 2."""
+    arguments, rest = parser().parse_known_args(argv)
+    if rest and not arguments.passes_on:
+        print(f"adaptlab: unknown argument {rest[0]}: see adaptlab --help.", file=sys.stderr)
+        return 2
+    try:
+        _apply(arguments)
+        return int(arguments.command(arguments, rest))
+    except LabError as error:
+        print(f"adaptlab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("adaptlab: stopped; what was finished is kept, and the next run goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="adaptlab", description="The Model Adaptation Lab.")
+    nouns = top.add_subparsers(dest="noun", required=True, metavar="noun")
+    _add(nouns, "doctor", "say what this machine can run and what is missing", doctor)
+    _add(nouns, "capture", "copy this machine's complete live run into prebuilt/", capture)
+    verify = nouns.add_parser("verify", help="check stored results against their hashes")
+    verbs = verify.add_subparsers(dest="verb", required=True, metavar="verb")
+    _add(verbs, "prebuilt", "check the results that come with the repository", verify_prebuilt)
+    _add(verbs, "live", "check whether this machine's run is complete", verify_live)
+    models = nouns.add_parser("models", help="the models of the lab")
+    _add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
+    serving = _add(nouns, "serve", "an OpenAI-compatible endpoint for the miniature models", serve, passes_on=True)
+    serving.add_argument("--port", type=_port, default=8000, help="port to listen on (8000)")
+    _add(nouns, "run", "run the notebooks in order", run, passes_on=True)
+    return top
+
+
+def _add(group: Any, name: str, help_text: str, command: Command, passes_on: bool = False) -> argparse.ArgumentParser:
+    """One command with the options that all have; `passes_on` hands the other arguments to the command."""
+    made: argparse.ArgumentParser = group.add_parser(name, help=help_text, description=help_text)
+    made.add_argument("--profile", help=f"one of {', '.join(config.PROFILES)}; else LAB_PROFILE, else the hardware")
+    made.add_argument("--mode", help=f"one of {', '.join(config.MODES)}; else LAB_MODE, else auto")
+    made.add_argument("--json", action="store_true", help="print the answer as JSON")
+    made.set_defaults(command=command, passes_on=passes_on)
+    return made
+
+
+def _apply(arguments: argparse.Namespace) -> None:
+    """Let --profile and --mode count for everything below, child processes included."""
+    for option, variable in ((arguments.profile, "LAB_PROFILE"), (arguments.mode, "LAB_MODE")):
+        if option is not None:
+            os.environ[variable] = option
+
+
+def _port(text: str) -> int:
+    """A port number, or argparse's own complaint."""
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+    return int(text)
+
+
+def _show(arguments: argparse.Namespace, value: Any, text: str) -> None:
+    """The answer, for a program or for a person."""
+    print(json.dumps(value, ensure_ascii=False, indent=2) if arguments.json else text)
+
+
+# --------------------------------------------------------------------------------------------------- commands
+
+
+def doctor(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """What this machine can run; exit code 1 where a live run would stop."""
+    from adaptlab import provenance
+    from adaptlab.artifacts import MODEL_LIBRARIES, Lab
+    from adaptlab.notebook import banner
+
+    lab = Lab(config.settings(), notebook="doctor")
+    found = [lab.obstacle([lab.settings.student], MODEL_LIBRARIES), lab.obstacle([lab.settings.teacher])]
+    obstacles = [obstacle for obstacle in dict.fromkeys(found) if obstacle]
+    value = {
+        "profile": lab.profile.name,
+        "why": lab.settings.why,
+        "mode": lab.settings.mode,
+        "device": provenance.device_text(),
+        "document": lab.settings.document.name,
+        "libraries": provenance.library_versions(),
+        "obstacles": obstacles,
+        "prebuilt": lab.settings.prebuilt_dir.is_dir(),
+    }
+    verdict = f"A live run would stop: {obstacles[0]}." if obstacles else "A live run can start."
+    _show(arguments, value, f"{banner(lab)}\n{verdict}")
+    return 1 if obstacles else 0
+
+
+def capture(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """Copy a complete, verified live run into prebuilt/."""
+    from adaptlab.capture import capture as copy, read_manifest
+
+    folder = copy(config.settings())
+    manifest = read_manifest(folder)
+    names = sorted(manifest.artifacts) if manifest else []
+    _show(arguments, {"folder": str(folder), "artifacts": names}, f"Captured {len(names)} artifacts into {folder}.")
+    return 0
+
+
+def verify_prebuilt(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """List what is wrong with the prebuilt results; exit code 1 if anything is."""
+    from adaptlab import capture as captured
+
+    settings = config.settings()
+    return _verdict(arguments, captured.verify_prebuilt(settings), f"{settings.prebuilt_dir} is whole.")
+
+
+def verify_live(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """List what keeps this machine's run from being captured; exit code 1 if anything does."""
+    from adaptlab import capture as captured
+
+    settings = config.settings()
+    return _verdict(arguments, captured.verify_live(settings), f"{settings.live_dir} is complete.")
+
+
+def _verdict(arguments: argparse.Namespace, problems: list[str], well: str) -> int:
+    """Print problems, or that there are none."""
+    _show(arguments, {"problems": problems}, "\n".join(problems) or well)
+    return 1 if problems else 0
+
+
+def models_list(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """The models of the registry with where they come from."""
+    from adaptlab.provenance import model_record
+
+    records = [model_record(spec).model_dump() for spec in config.MODELS.values() if not spec.remote]
+    lines = [
+        f"{record['name']:<26} {record['repository'] or config.MODELS[record['name']].path:<40} "
+        f"{record['revision']:<22} {record['precision']}{_presence(record['name'], record['weights'])}"
+        for record in records
+    ]
+    _show(arguments, records, "\n".join(lines))
+    return 0
+
+
+def _presence(name: str, weights: str | None) -> str:
+    """A word about the weights of a shipped model."""
+    if not config.MODELS[name].shipped:
+        return ""
+    return f"  {weights[:12]}" if weights else "  missing"
+
+
+def serve(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Serve the miniature models until Ctrl-C."""
+    from adaptlab import serving
+
+    return int(serving.main(["--port", str(arguments.port), *rest]) or 0)
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Run the notebooks; `adaptlab.runner` knows the further options."""
+    from adaptlab import runner
+
+    return int(runner.main([*(["--json"] if arguments.json else []), *rest]) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,460 @@
+"""Every setting of the Model Adaptation Lab: profiles, models, paths, seeds. Standard library only.
+
+Importing this file does nothing but define names. `settings()` reads the environment (and `.env` if there is one)
+and is the only place that can complain, always with one sentence that names the variable and the choices.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+MODELS_DIR = ROOT / "prebuilt" / "models"
+DOCUMENT_FOLDER = ROOT / "02SyntheticDataGen"
+RULEBOOK: str | None = None  # file name of the shipped rulebook; None takes the only Markdown file of its folder
+MODES = ("auto", "live", "prebuilt")
+DEFAULT_SEED = 20261
+
+
+class LabError(ValueError):
+    """Something the person at the keyboard can put right; the message is one sentence that says how."""
+
+
+# --------------------------------------------------------------------------------------------------- models
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model by its registry name. `path` is a folder below the repository root, for models that the lab ships."""
+
+    name: str
+    repository: str = ""
+    revision: str | None = None
+    path: str | None = None
+    precision: str = "bf16"
+
+    @property
+    def shipped(self) -> bool:
+        """True for a model whose weights come with the repository."""
+        return self.path is not None
+
+    @property
+    def remote(self) -> bool:
+        """True for a model that is only reached through an OpenAI-compatible endpoint."""
+        return self.path is None and not self.repository
+
+    @property
+    def location(self) -> str:
+        """What `from_pretrained` takes: the folder of a shipped model, else the hub repository."""
+        return str(ROOT / self.path) if self.path else self.repository
+
+    @property
+    def revision_text(self) -> str:
+        """The revision for people: never invented, `unpinned` where there is none."""
+        if self.shipped:
+            return "shipped with the lab"
+        return "at the endpoint" if self.remote else (self.revision or "unpinned")
+
+
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec("mini-granite", path="prebuilt/models/mini-granite", precision="fp32"),
+        ModelSpec("mini-teacher", path="prebuilt/models/mini-teacher", precision="fp32"),
+        ModelSpec("qwen3-1.7b", "Qwen/Qwen3-1.7B", precision="fp16"),
+        ModelSpec("granite-3.2-8b-instruct", "ibm-granite/granite-3.2-8b-instruct", precision="bf16"),
+        ModelSpec("endpoint"),
+    )
+}
+
+
+# --------------------------------------------------------------------------------------------------- profiles
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """The adapter: rank, scale, and the layers it touches (`all-linear` is PEFT's own name for them)."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: str = "all-linear"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """One training run; `optimizer` is a name that transformers knows, `max_length` is in tokens."""
+
+    epochs: float
+    batch_size: int
+    gradient_accumulation: int
+    learning_rate: float
+    optimizer: str
+    max_length: int
+    warmup: float = 0.03
+    scheduler: str = "cosine"
+    packing: bool = False
+    replay_share: float = 0.5
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """Best-of-N: how many candidates, and how they are drawn."""
+
+    counts: tuple[int, ...] = (1, 2, 4, 8, 16)
+    temperature: float = 0.8
+    max_new_tokens: int = 48
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One scale of the lab. Models go by name; `endpoint` means LAB_TEACHER_MODEL at LAB_ENDPOINT_URL."""
+
+    name: str
+    hardware: str
+    student: str
+    teacher: str
+    judge: str
+    precision: str
+    quantisation: str | None
+    lora: LoraSettings
+    training: TrainingSettings
+    sampling: SamplingSettings
+    generation_batch: int
+    context_window: int
+    sequence_length: int
+    chunk_chars: int
+    chunk_overlap: int
+    part_chars: int | None
+    retrieval_k: int = 4
+    retriever: str = "bm25"
+    needs_gpu: bool = True
+    offline: bool = False
+
+    @property
+    def replay_share(self) -> float:
+        """Replay rows for each synthetic row, which protect the skills the student already has."""
+        return self.training.replay_share
+
+
+MINI = Profile(
+    name="mini",
+    hardware="two CPU cores, no GPU, no network",
+    student="mini-granite",
+    teacher="mini-teacher",
+    judge="mini-teacher",
+    precision="fp32",
+    quantisation="nf4",
+    lora=LoraSettings(),
+    training=TrainingSettings(
+        epochs=8, batch_size=16, gradient_accumulation=1, learning_rate=2e-3, optimizer="adamw_torch", max_length=512
+    ),
+    sampling=SamplingSettings(),
+    generation_batch=64,
+    context_window=1024,
+    sequence_length=512,
+    chunk_chars=450,
+    chunk_overlap=0,
+    part_chars=60_000,
+    needs_gpu=False,
+    offline=True,
+)
+T4 = Profile(
+    name="t4",
+    hardware="one NVIDIA T4 with 16 GB, as on Colab",
+    student="qwen3-1.7b",
+    teacher="endpoint",
+    judge="endpoint",
+    precision="fp16",
+    quantisation=None,
+    lora=LoraSettings(),
+    training=TrainingSettings(
+        epochs=3, batch_size=8, gradient_accumulation=2, learning_rate=2e-4, optimizer="adamw_8bit", max_length=512
+    ),
+    sampling=SamplingSettings(max_new_tokens=256),
+    generation_batch=16,
+    context_window=4096,
+    sequence_length=512,
+    chunk_chars=1200,
+    chunk_overlap=100,
+    part_chars=None,
+)
+L4 = Profile(
+    name="l4",
+    hardware="one NVIDIA L4 with 24 GB",
+    student="granite-3.2-8b-instruct",
+    teacher="endpoint",
+    judge="endpoint",
+    precision="bf16",
+    quantisation="nf4",
+    lora=LoraSettings(),
+    training=TrainingSettings(
+        epochs=3, batch_size=4, gradient_accumulation=4, learning_rate=2e-4, optimizer="adamw_8bit", max_length=1024
+    ),
+    sampling=SamplingSettings(max_new_tokens=256),
+    generation_batch=16,
+    context_window=8192,
+    sequence_length=1024,
+    chunk_chars=1600,
+    chunk_overlap=160,
+    part_chars=None,
+)
+L40S = replace(
+    L4,
+    name="l40s",
+    hardware="one NVIDIA L40S with 48 GB, or larger",
+    training=replace(L4.training, batch_size=16, gradient_accumulation=1, max_length=2048),
+    generation_batch=64,
+    sequence_length=2048,
+)
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (MINI, T4, L4, L40S)}
+
+
+# --------------------------------------------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An OpenAI-compatible endpoint; the key never shows in a printed or logged value."""
+
+    url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    model: str | None = None
+
+    @property
+    def configured(self) -> bool:
+        """True if a URL was given; whether something answers there is not known yet."""
+        return self.url is not None
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One seed a room, all derived from LAB_SEED, so that no room's random numbers depend on another's."""
+
+    base: int
+    sampling: int
+    synthesis: int
+    training: int
+    bootstrap: int
+
+    @classmethod
+    def of(cls, base: int) -> Seeds:
+        """The seeds that belong to `base`."""
+        return cls(base, base + 1, base + 2, base + 3, base + 4)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run depends on, resolved once. `why` says how the profile was chosen."""
+
+    profile: Profile
+    why: str
+    mode: str
+    document: Path
+    slug: str
+    shipped_document: bool
+    seeds: Seeds
+    endpoint: Endpoint
+    outputs_dir: Path
+    prebuilt_root: Path
+    root: Path = ROOT
+    models_dir: Path = MODELS_DIR
+    flows_dir: Path = DOCUMENT_FOLDER / "flows"
+    benchmarks_dir: Path = ROOT / "benchmarks"
+
+    @property
+    def live_dir(self) -> Path:
+        """Where this profile and document keep what this machine computed."""
+        return self.outputs_dir / self.profile.name / self.slug
+
+    @property
+    def prebuilt_dir(self) -> Path:
+        """Where this profile and document keep the results that come with the repository."""
+        return self.prebuilt_root / self.profile.name / self.slug
+
+    @property
+    def student(self) -> ModelSpec:
+        """The model that is adapted."""
+        return self.model("student")
+
+    @property
+    def teacher(self) -> ModelSpec:
+        """The model that writes synthetic rows."""
+        return self.model("teacher")
+
+    @property
+    def judge(self) -> ModelSpec:
+        """The model that checks answers."""
+        return self.model("judge")
+
+    def model(self, name: str) -> ModelSpec:
+        """The model called `name`, or in the role `name`: student, teacher or judge."""
+        roles = {"student": self.profile.student, "teacher": self.profile.teacher, "judge": self.profile.judge}
+        wanted = roles.get(name, name)
+        if self.endpoint.configured and self.endpoint.model and (name in ("teacher", "judge") or wanted == "endpoint"):
+            return ModelSpec(self.endpoint.model)
+        if wanted not in MODELS:
+            raise LabError(f"There is no model {wanted!r}: choose one of {_choices((*roles, *MODELS))}.")
+        return MODELS[wanted]
+
+
+def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = True) -> Settings:
+    """Resolve the lab's settings from `environ`; without it, from the process environment over `.env`."""
+    env = {**read_env_file(ROOT / ".env"), **os.environ} if environ is None else dict(environ)
+    env = {name: value.strip() for name, value in env.items()}
+    mode = _choice(env, "LAB_MODE", MODES, "auto")
+    document = _document(env)
+    if need_document:
+        check_document(document, "LAB_DOCUMENT" if env.get("LAB_DOCUMENT") else "the shipped document")
+    prebuilt_root = _folder(env, "LAB_PREBUILT", ROOT / "prebuilt")
+    slug = slugify(document.stem)
+    profile, why = _profile(env, mode, prebuilt_root, slug)
+    return Settings(
+        profile=profile,
+        why=why,
+        mode=mode,
+        document=document,
+        slug=slug,
+        shipped_document=document.parent == DOCUMENT_FOLDER,
+        seeds=Seeds.of(_integer(env, "LAB_SEED", DEFAULT_SEED)),
+        endpoint=_endpoint(env),
+        outputs_dir=_folder(env, "LAB_OUTPUTS", ROOT / "outputs"),
+        prebuilt_root=prebuilt_root,
+    )
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines of `path`; comments, `export` and quotes are understood, a missing file is empty."""
+    if not path.is_file():
+        return {}
+    pairs = {}
+    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+        text = line.strip().removeprefix("export ").strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
+            raise LabError(f"{path.name} line {number} is not NAME=value: correct the line or put a # before it.")
+        pairs[name.strip()] = _unquoted(value.strip())
+    return pairs
+
+
+def check_document(path: Path, named_by: str) -> None:
+    """Raise a LabError unless `path` is a text in UTF-8 with something in it."""
+    if path.is_dir():
+        raise LabError(f"{named_by} is a folder, {path}: name one Markdown or text file.")
+    if not path.is_file():
+        raise LabError(f"{named_by} names {path}, which does not exist: name one Markdown or text file.")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    except OSError as error:
+        raise LabError(f"{named_by} names {path}, which cannot be read: {error.strerror}.") from error
+    if "\0" in text:
+        raise LabError(f"{named_by} names {path}, which is no text in UTF-8: convert it to plain text first.")
+    if not text.strip():
+        raise LabError(f"{named_by} names {path}, which is empty: name a Markdown or text file with words in it.")
+
+
+def slugify(text: str) -> str:
+    """A folder name out of a document's name: lowercase words joined by hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "document"
+
+
+def find_gpu(environ: Mapping[str, str] | None = None) -> tuple[str, float] | None:
+    """Name and memory in GB of the first NVIDIA GPU, as nvidia-smi tells them; None without one."""
+    program = shutil.which("nvidia-smi", path=(os.environ if environ is None else environ).get("PATH", ""))
+    if program is None:
+        return None
+    import subprocess
+
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        name, _, megabytes = answer.strip().splitlines()[0].rpartition(",")
+        return name.strip(), float(megabytes) / 1024
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return None
+
+
+def _profile(env: Mapping[str, str], mode: str, prebuilt_root: Path, slug: str) -> tuple[Profile, str]:
+    """The profile that LAB_PROFILE names, else the one that fits the hardware, and why."""
+    if env.get("LAB_PROFILE"):
+        return PROFILES[_choice(env, "LAB_PROFILE", tuple(PROFILES), "mini")], "LAB_PROFILE names it"
+    gpu = find_gpu(env)
+    if gpu is None:
+        return MINI, "no NVIDIA GPU was found"
+    name, gigabytes = gpu
+    found = f"{name} with {gigabytes:.0f} GB was found"
+    fitting = next((p for p, least in ((L40S, 40), (L4, 20), (T4, 14)) if gigabytes >= least), MINI)
+    if mode == "prebuilt" and not (prebuilt_root / fitting.name / slug).is_dir():
+        return MINI, f"{found}, but there are no prebuilt results for {fitting.name}"
+    return fitting, found if fitting is not MINI else f"{found}, which is too small for the other profiles"
+
+
+def _document(env: Mapping[str, str]) -> Path:
+    """The path that LAB_DOCUMENT names, else the shipped rulebook."""
+    if env.get("LAB_DOCUMENT"):
+        return _path(env["LAB_DOCUMENT"])
+    if RULEBOOK is not None:
+        return DOCUMENT_FOLDER / RULEBOOK
+    shipped = sorted(path for path in DOCUMENT_FOLDER.glob("*.md") if path.stem.lower() != "readme")
+    return shipped[0] if shipped else DOCUMENT_FOLDER / "rulebook.md"
+
+
+def _path(text: str) -> Path:
+    """An absolute path; a relative one counts from the working directory, else from the repository root."""
+    path = Path(text).expanduser()
+    if not path.is_absolute() and not path.exists():
+        path = ROOT / path
+    return path.resolve()
+
+
+def _folder(env: Mapping[str, str], name: str, default: Path) -> Path:
+    """The folder that a variable names; it need not exist yet."""
+    path = Path(env[name]).expanduser().resolve() if env.get(name) else default
+    if path.exists() and not path.is_dir():
+        raise LabError(f"{name} names {path}, which is a file: name a folder.")
+    return path
+
+
+def _endpoint(env: Mapping[str, str]) -> Endpoint:
+    """The endpoint that the environment describes, if any."""
+    url = env.get("LAB_ENDPOINT_URL") or None
+    if url is not None and not re.match(r"https?://[^\s/]", url):
+        raise LabError(f"LAB_ENDPOINT_URL is {url!r}: give a URL such as http://localhost:8000/v1, or leave it unset.")
+    return Endpoint(url, env.get("LAB_ENDPOINT_KEY") or None, env.get("LAB_TEACHER_MODEL") or None)
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    """The value of a variable that knows only some values."""
+    value = env.get(name) or default
+    if value.lower() not in choices:
+        raise LabError(f"{name} is {value!r}: choose one of {_choices(choices)}.")
+    return value.lower()
+
+
+def _integer(env: Mapping[str, str], name: str, default: int) -> int:
+    """The value of a variable that holds a whole number from 0 on."""
+    value = env.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise LabError(f"{name} is {value!r}: give a whole number from 0 to 999999999.")
+    return int(value)
+
+
+def _unquoted(value: str) -> str:
+    """`value` without its quotes, or without the comment after it."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return re.split(r"\s+#", value, maxsplit=1)[0]
+
+
+def _choices(names: tuple[str, ...]) -> str:
+    """The choices as a list for a sentence."""
+    return ", ".join(names)
