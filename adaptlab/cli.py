@@ -55,7 +55,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _add(group: Any, name: str, help_text: str, command: Command, passes_on: bool = False) -> argparse.ArgumentParser:
     """One command with the options that all have; `passes_on` hands the other arguments to the command."""
-    made: argparse.ArgumentParser = group.add_parser(name, help=help_text, description=help_text)
+    module = {"serve": "serving", "run": "runner"}.get(name, name)
+    more = f"Further options: python -m adaptlab.{module} --help" if passes_on else None
+    made: argparse.ArgumentParser = group.add_parser(
+        name, help=help_text, description=help_text, epilog=more, allow_abbrev=False
+    )
     made.add_argument("--profile", help=f"one of {', '.join(config.PROFILES)}; else LAB_PROFILE, else the hardware")
     made.add_argument("--mode", help=f"one of {', '.join(config.MODES)}; else LAB_MODE, else auto")
     made.add_argument("--json", action="store_true", help="print the answer as JSON")
