@@ -6,14 +6,18 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from adaptlab.retrieval import stem
+from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import AnswerType
 
-_SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = {w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)}
+_SMALL = listed(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+    " seventeen eighteen nineteen"
+)
+_TENS = {word: 10 * i for i, word in enumerate(listed("twenty thirty forty fifty sixty seventy eighty ninety"), 2)}
 _WORDS = {**{w: i for i, w in enumerate(_SMALL)}, **_TENS}
-_RANKS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+_RANKS = listed("first second third fourth fifth sixth seventh eighth ninth tenth")
 _ORDINALS = {word: rank for rank, word in enumerate(_RANKS, 1)}
 _ONES = "|".join(_SMALL[1:10])
 _UNDER_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{_ONES}))?|{'|'.join(sorted(_SMALL, key=len, reverse=True))})"
@@ -33,7 +37,7 @@ _UNIT_NAMES = {
     "yard": "yd yard",
     "%": "percent %",
 }
-_PLAIN_UNITS = ["round", "turn", "day", "week", "month", "year", "second", "inch", "mile", "stone", "crown", "coin", "league", "segment", "step", "pace", "cubit"]
+_PLAIN_UNITS = listed("round turn day week month year second inch mile stone crown coin league segment step pace cubit")
 UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names.split()} | {u: u for u in _PLAIN_UNITS}
 _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")
@@ -103,37 +107,44 @@ REFUSALS = re.compile(
     )
 )
 _CONTRAST = re.compile(r"\b(?:but|however|although|though|nevertheless|nonetheless|still|yet|that said)\b,?")
-_POINTER = re.compile(
-    r"\b(?:only (?:say|mention|describe|list|give|state)s?|(?:say|mention|describe|list|discuss|state|cover|give|refer)(?:s|es)?"
-    r"|check|consult|ask)\b"
-)
+_TELLS = "say|mention|describe|list|discuss|state|cover|give|refer"
+_POINTER = re.compile(rf"\b(?:(?:{_TELLS})(?:e?s)?|check|consult|ask)\b")
 _GUESS = re.compile(r"\b(?:likely|probably|would|must be|assume|guess|typically|usually|generally)\b")
-_ABBREVIATION = re.compile(
-    r"\b(vs|ft|lbs?|gp|sp|cp|hp|approx|max|min|dr|mr|mrs|st|no)\.(?=\s+[\da-z]|\s+\w+\W*$)", re.IGNORECASE
-)
+_ABBREVIATION = re.compile(r"\b(vs\.(?=\s)|(?:ft|lbs?|gp|sp|cp|hp|approx|dr|mr|mrs|st)\.(?=\s+[\da-z]))")
+_FRACTION = re.compile(r"(?<![\d/.])(?:(\d+) )?(\d+)/([1-9]\d*)(?![\d/])")
 _ARTICLES = frozenset(("a", "an", "the"))
 FUNCTION_WORDS = _ARTICLES | frozenset(
-    ["is", "are", "was", "were", "be", "been", "being", "of", "by", "to", "with", "from", "in", "on", "at", "for", "as", "and", "or", "it", "its", "this", "that", "these", "those", "their", "his", "her", "he", "she", "they", "you", "your", "one", "only", "any", "all", "called", "named", "than", "then", "when", "if", "while", "until", "unless", "also", "about", "against", "per", "have", "has", "had", "do", "does", "did", "can", "may", "must", "will", "would", "should", "shall", "which", "who", "whose", "there", "here", "into", "onto", "over", "under", "use", "need", "require", "take", "fear", "carry", "wield", "pay", "make", "get", "gain", "become", "include", "want", "choose", "hate", "cost", "mean", "say", "give", "let", "not", "just", "exactly", "always", "usually", "both", "each", "every", "no", "so", "but", "because", "since", "versus", "vs", "v", "made", "name", "answer", "equals"]
+    listed(
+        "is are was were be been being of by to with from in on at for as and or it its this that these those their"
+        " his her he she they you your one only any all called named than then when if while until unless also about"
+        " against per have has had do does did can may must will would should shall which who whose there here into"
+        " onto over under use need require take fear carry wield pay make get gain become include want choose hate"
+        " cost mean say give let not just exactly always usually both each every no so but because since versus vs v"
+        " made name answer equals"
+    )
 )
 _IRREGULAR = {"feet": "foot", "vs": "versus", "v": "versus", "men": "man", "women": "woman", "wolves": "wolf"}
 TITLES = frozenset(
-    ["lady", "lord", "sir", "dame", "captain", "master", "mistress", "mother", "father", "brother", "sister", "king", "queen", "old", "saint", "dr", "mr", "mrs"]
+    listed("lady lord sir dame captain master mistress mother father brother sister king queen old saint dr mr mrs")
 )
 
 
 # ------------------------------------------------------------------------------------------------ reading a text
 
 
+@lru_cache(maxsize=20_000)
 def clean(text: str) -> str:
     """One plain spelling: ASCII quotes and dashes, no emphasis marks, number words as digits, lower case."""
-    text = unicodedata.normalize("NFKC", text.replace("½", " 1/2").replace("×", "x"))
+    text = unicodedata.normalize(
+        "NFKC", text.replace("½", " 1/2").replace("¼", " 1/4").replace("¾", " 3/4").replace("×", "x")
+    )
     text = re.sub(r"[\u2018\u2019\u2032]", "'", text)
     text = re.sub(r"[\u201c\u201d\u2033]", '"', text)
     text = re.sub(r"[\u2010-\u2015\u2212]", "-", text)
-    text = _ABBREVIATION.sub(lambda match: match[1][:-1], text)
-    text = re.sub(r"\*\*|__|`|(?<!\d)\*(?!\d)", "", text).casefold()
+    text = _ABBREVIATION.sub(lambda match: match[1][:-1], text.casefold())
+    text = re.sub(r"\*\*|__|`|(?<!\d)\*(?!\d)", "", text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(?<=\d)\u2044(?=\d)", "/", text)
+    text = _FRACTION.sub(_fraction, text.replace("\u2044", "/"))
     text = _NUMBER_WORD.sub(_digits, text)
     text = _SIDED.sub(_sided, text)
     text = re.sub(r"(d\d+) plus (\d+)", r"\1+\2", text)
@@ -149,6 +160,11 @@ def _digits(match: re.Match[str]) -> str:
         for part in match.groups()
     )
     return str(1000 * thousands + 100 * hundreds + rest)
+
+
+def _fraction(match: re.Match[str]) -> str:
+    whole, top, bottom = match.groups()
+    return f"{int(whole or 0) + int(top) / int(bottom):g}"
 
 
 def _sided(match: re.Match[str]) -> str:
@@ -168,6 +184,7 @@ def _spell_dice(text: str) -> str:
 
 
 def sentences_of(text: str) -> list[str]:
+    """The sentences and lines of a cleaned text."""
     parts = re.split(r"(?<=[.!?;])\s+|\n+", text)
     return [part.strip() for part in parts if part.strip(" .-*")]
 
@@ -256,22 +273,15 @@ def values(text: str, kind: AnswerType, extra_units: frozenset[str] = frozenset(
             found.append(Value(_dice_value(match), unit, match.start(), match.end()))
         return found
     masked = _DICE.sub(lambda match: "#" * len(match[0]), text)
-    masked = re.sub(r"(?<!\d)(\d+)/(\d+)(?![\d/])", lambda m: _fraction(m), masked)
     masked = re.sub(r"\b(?:" + "|".join(_ORDINALS) + r")\b", lambda m: f"{_ORDINALS[m[0]]}th".ljust(len(m[0])), masked)
     at = 0
-    while match := _NUMBER.search(masked, at):
-        stop = match.end("ordinal") if match["ordinal"] else match.end("top") if match["top"] else match.end("value")
-        value = f"{float(match['value']):g}" + (f"-{int(match['top'])}" if match["top"] else "")
-        unit = _named_unit(match["unit"], match["next"], extra_units)
-        found.append(Value(value, unit, match.start("value"), stop, bool(match["ordinal"])))
+    while number := _NUMBER.search(masked, at):
+        stop = max(number.end(part) for part in ("value", "top", "ordinal"))
+        value = f"{float(number['value']):g}" + (f"-{int(number['top'])}" if number["top"] else "")
+        unit = _named_unit(number["unit"], number["next"], extra_units)
+        found.append(Value(value, unit, number.start("value"), stop, bool(number["ordinal"])))
         at = stop
     return found
-
-
-def _fraction(match: re.Match[str]) -> str:
-    if match[2] == "0" or len(match[0]) < 3:
-        return match[0]
-    return f"{int(match[1]) / int(match[2]):g}"[: len(match[0])].ljust(len(match[0]))
 
 
 def _named_unit(word: str | None, following: str | None, extra: frozenset[str]) -> str:
@@ -285,6 +295,7 @@ def _named_unit(word: str | None, following: str | None, extra: frozenset[str]) 
 
 
 def negated(text: str, start: int, end: int) -> bool:
+    """Whether what stands at these offsets of a cleaned text is denied."""
     return bool(_NEGATED_BEFORE.search(text[:start]) or _NEGATED_AFTER.match(text[end:]))
 
 

@@ -219,7 +219,7 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 def _overlapped(text: str, spans: list[tuple[int, int]], overlap: int) -> list[tuple[int, int]]:
     """Let every chunk but the first of a run begin up to `overlap` characters earlier, at a word or row boundary."""
     result = spans[:1]
-    for (_, _), (start, end) in zip(spans, spans[1:], strict=False):
+    for start, end in spans[1:]:
         first = max(spans[0][0], start - overlap)
         breaks = "\n" if text[start : start + 1] == "|" or "|" in text[first:start] else " \n"
         while first < start and first > spans[0][0] and text[first - 1] not in breaks:

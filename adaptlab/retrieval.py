@@ -14,9 +14,20 @@ from adaptlab.documents import header_of
 from adaptlab.schemas import Chunk, Hit, PhrasingRole, Question, Quote
 from adaptlab.stats import wilson
 
+
+def listed(words: str) -> list[str]:
+    """The words of a word list written as one string."""
+    return words.split()
+
+
 NEAR_DUPLICATE = 0.85  # share of common three-word runs from which on two chunks count as one
 STOP_WORDS = frozenset(
-    ["a", "about", "also", "an", "and", "any", "are", "as", "at", "be", "been", "being", "but", "by", "can", "could", "did", "do", "does", "for", "from", "get", "give", "given", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in", "into", "is", "it", "its", "many", "may", "me", "much", "must", "of", "on", "one", "or", "our", "s", "shall", "she", "should", "so", "some", "such", "t", "tell", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "would", "you", "your"]
+    listed(
+        "a about also an and any are as at be been being but by can could did do does for from get give given had has"
+        " have he her his how i if in into is it its many may me much must of on one or our s shall she should so some"
+        " such t tell than that the their them then there these they this those to was we were what when where which"
+        " while who whom whose why will with would you your"
+    )
 )
 WORD = re.compile(r"[a-z0-9]+(?:'s\b)?")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adaptlab.answers import (
@@ -33,6 +33,7 @@ from adaptlab.schemas import AnswerType, Question
 
 SCORER_VERSION = "1"
 REFUSAL = "<refusal>"
+Reanswers = Mapping[str, str | Sequence[str]]  # a second answer, or several, for each question id
 
 
 @dataclass(frozen=True)
@@ -380,3 +381,10 @@ def majority(question: Question | AnswerType, texts: Sequence[str]) -> Vote:
         return Vote(None, None, 0, 0)
     winner, count = max(votes.items(), key=lambda item: (item[1], -parsed.index(item[0])))
     return Vote(winner, parsed.index(winner), count, sum(votes.values()))
+
+
+def reanswered(question: Question, texts: Sequence[str], reanswers: Sequence[str]) -> int | None:
+    """The first candidate that gives the same answer as a second answer from the passage, else the majority's."""
+    second = majority(question, reanswers).answer
+    agreeing = [i for i, text in enumerate(texts) if second is not None and canonical(question, text) == second]
+    return agreeing[0] if agreeing else majority(question, texts).index

@@ -1,0 +1,213 @@
+"""The lab's figures: colour-blind safe, with units, intervals and the origin of the data in small print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+# Okabe and Ito (2008), in the order of use.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+    "#7F7F7F",
+)
+PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LAYER_COLOURS = {
+    "right": GREEN,
+    "call failed": "#000000",
+    "proving quote not retrieved": ORANGE,
+    "retrieved and still wrong": RED,
+    "refused wrongly": PURPLE,
+    "wrong without context": RED,
+    "refused without context": SKY,
+    "should have refused": YELLOW,
+}
+WITHOUT_CONTEXT = {"wrong without context", "refused without context"}
+MEASURE_STYLE: dict[str, tuple[str, str, str]] = {
+    "ceiling (pass@N)": (GREY, "--", "^"),
+    "guess control of the ceiling": (GREY, ":", "x"),
+    "majority@N": (BLUE, "-", "o"),
+    "re-answer@N": (ORANGE, "-", "s"),
+}
+
+
+def _figure(width: float = 8.0, height: float = 4.2, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(axis="y", color="#DDDDDD", linewidth=0.8)
+        ax.set_axisbelow(True)
+    return figure, list(axes)
+
+
+def _finish(figure: Figure, title: str, origin: str) -> Figure:
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    if origin:
+        figure.supxlabel(_plain(origin), fontsize=7.5, color="#555555", x=0.99, ha="right")
+    return figure
+
+
+def _plain(text: object) -> str:
+    """Text as it is: matplotlib would read a pair of dollar signs as mathematics."""
+    return str(text).replace("$", r"\$")
+
+
+def _errors(frame: pd.DataFrame) -> list[Any]:
+    rate = frame["rate"].astype(float)
+    return [(rate - frame["low"]).clip(lower=0).to_numpy(), (frame["high"] - rate).clip(lower=0).to_numpy()]
+
+
+def _percent_axis(ax: Axes, label: str = "answers right (%)") -> None:
+    ax.set_ylim(0, 1.05)
+    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    ax.set_ylabel(label)
+
+
+def _labels(ax: Axes, names: Sequence[object], width: int = 16) -> None:
+    ax.set_xticks(
+        range(len(names)), ["\n".join(textwrap.wrap(_plain(name), width)) or " " for name in names], fontsize=9
+    )
+
+
+def ladder(
+    rungs: pd.DataFrame,
+    origin: str = "",
+    guess: float | None = None,
+    detectable: float | None = None,
+    title: str = "The ladder: answers right on the same questions",
+) -> Figure:
+    """Bars of `rung, rate, low, high` in order, with the guess control as a line and the detectable difference."""
+    figure, (ax,) = _figure(width=max(6.0, 1.5 * len(rungs) + 2))
+    x = range(len(rungs))
+    ax.bar(x, rungs["rate"], width=0.62, color=BLUE, yerr=_errors(rungs), capsize=4, ecolor="#333333")
+    for at, (rate, high) in enumerate(zip(rungs["rate"], rungs["high"], strict=True)):
+        ax.text(at, min(high + 0.02, 1.0), f"{100 * rate:.0f} %", ha="center", va="bottom", fontsize=9)
+    if guess is not None:
+        ax.axhline(guess, color=RED, linestyle=":", linewidth=1.6, label=f"guess control {100 * guess:.0f} %")
+        ax.legend(loc="upper left", frameon=False, fontsize=9)
+    _labels(ax, list(rungs["rung"]))
+    _percent_axis(ax)
+    ax.set_ylim(0, 1.12)
+    note = "bars: 95 % Wilson intervals"
+    if detectable is not None and detectable == detectable:
+        note += f"; smallest difference this set detects: {100 * detectable:.0f} points"
+    return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
+
+
+def layers_bar(counts: pd.DataFrame, origin: str = "", title: str = "Where each question fails") -> Figure:
+    """Stacked bars of the questions of each arm by layer, from `evaluation.layer_counts`."""
+    arms = list(dict.fromkeys(counts["arm"]))
+    figure, (ax,) = _figure(width=9.0, height=1.6 + 0.75 * len(arms) + 0.6)
+    ax.grid(visible=False)
+    for name, colour in LAYER_COLOURS.items():
+        part = counts[counts["layer"] == name].set_index("arm")["questions"].reindex(arms, fill_value=0)
+        if not part.any():
+            continue
+        left = _before(counts, arms, name)
+        hatch = "//" if name in WITHOUT_CONTEXT else None
+        ax.barh(range(len(arms)), part, left=left, color=colour, hatch=hatch, edgecolor="white", label=name, height=0.6)
+        for at, (count, start) in enumerate(zip(part, left, strict=True)):
+            if count:
+                ink = "black" if colour in (YELLOW, ORANGE, SKY) or hatch else "white"
+                ax.text(start + count / 2, at, str(int(count)), ha="center", va="center", fontsize=8.5, color=ink)
+    ax.set_yticks(range(len(arms)), [_plain(arm) for arm in arms])
+    ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("questions")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.28), ncols=3, frameon=False, fontsize=8.5)
+    return _finish(figure, title, origin)
+
+
+def _before(counts: pd.DataFrame, arms: Sequence[str], layer: str) -> list[float]:
+    """Where a layer's bar starts: behind the layers drawn before it."""
+    names = list(LAYER_COLOURS)
+    earlier = counts[counts["layer"].isin(names[: names.index(layer)])]
+    return [float(earlier.loc[earlier["arm"] == arm, "questions"].sum()) for arm in arms]
+
+
+def bon_curves(curves: pd.DataFrame, origin: str = "", title: str = "Best-of-N: what selecting reaches") -> Figure:
+    """Accuracy over N with the ceiling beside its guess control, and over the tokens that it costs."""
+    figure, (left, right) = _figure(width=10.5, height=4.6, columns=2)
+    for measure, part in curves.groupby("measure", sort=False):
+        colour, line, marker = MEASURE_STYLE.get(str(measure), (GREEN, "-", "D"))
+        part = part.sort_values("n")
+        style: dict[str, Any] = {"color": colour, "linestyle": line, "marker": marker, "label": _plain(measure)}
+        left.errorbar(part["n"], part["rate"], yerr=_errors(part), capsize=3, elinewidth=0.9, **style)
+        right.plot(part["tokens"], part["rate"], **style)
+    counts = sorted(curves["n"].unique())
+    left.set_xscale("log", base=2)
+    left.set_xticks(counts, [str(n) for n in counts])
+    left.set_xlabel("candidates a question (N)")
+    right.set_xlabel("tokens a question (prompt read once)")
+    _percent_axis(left)
+    _percent_axis(right)
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    note = "bars: 95 % intervals; only what exceeds the guess control is knowledge"
+    return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
+
+
+def loss_curve(log: pd.DataFrame, origin: str = "", title: str = "Training loss") -> Figure:
+    """The loss over the steps of a training log with `step`, `loss` and, where measured, `eval_loss`."""
+    figure, (ax,) = _figure()
+    trained = log.dropna(subset=["loss"])
+    ax.plot(trained["step"], trained["loss"], color=SKY, linewidth=1.2, label="each logged step")
+    window = max(1, len(trained) // 20)
+    if window > 1:
+        smooth = trained["loss"].rolling(window, min_periods=1).mean()
+        ax.plot(trained["step"], smooth, color=BLUE, linewidth=2, label=f"mean of {window} logged steps")
+    if "eval_loss" in log and log["eval_loss"].notna().any():
+        held = log.dropna(subset=["eval_loss"])
+        ax.plot(held["step"], held["eval_loss"], color=ORANGE, marker="s", label="held-out rows")
+    ax.set_xlabel("optimiser step")
+    ax.set_ylabel("cross-entropy (nats a token)")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, fontsize=9)
+    return _finish(figure, title, origin)
+
+
+def category_bars(
+    table: pd.DataFrame, origin: str = "", by: str = "category", title: str = "Answers right by category"
+) -> Figure:
+    """Grouped bars with intervals from `evaluation.score_table(..., by=...)`."""
+    groups, arms = list(dict.fromkeys(table[by])), list(dict.fromkeys(table["arm"]))
+    figure, (ax,) = _figure(width=max(7.5, 1.2 * len(groups) + 2.5), height=4.8)
+    width = 0.8 / max(1, len(arms))
+    for number, arm in enumerate(arms):
+        part = table[table["arm"] == arm].set_index(by).reindex(groups)
+        x = [at - 0.4 + width * (number + 0.5) for at in range(len(groups))]
+        shade = PALETTE[number % len(PALETTE)]
+        bar: dict[str, Any] = {"color": shade, "label": _plain(arm), "edgecolor": "white"}
+        ax.bar(x, part["rate"], width=width, yerr=_errors(part), capsize=2.5, ecolor="#333333", **bar)
+    sizes = table.groupby(by)["n"].max()
+    _labels(ax, [f"{str(group).replace('_', ' ')} (n={sizes[group]})" for group in groups], width=14)
+    _percent_axis(ax)
+    figure.legend(loc="outside lower center", ncols=min(3, len(arms)), frameon=False, fontsize=9)
+    return _finish(figure, title, "; ".join(part for part in ("bars: 95 % Wilson intervals", origin) if part))
+
+
+def recall_curve(table: pd.DataFrame, origin: str = "", title: str = "Is the proving quote retrieved?") -> Figure:
+    """Recall over k from `retrieval.recall_table`; a column `series`, such as the chunk size, makes several lines."""
+    figure, (ax,) = _figure(width=6.5)
+    named = table if "series" in table else table.assign(series="all proving quotes of a question")
+    for number, (name, part) in enumerate(named.groupby("series", sort=False)):
+        style: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
+        ax.errorbar(part["k"], part["rate"], yerr=_errors(part), capsize=3, label=_plain(name), **style)
+    ax.set_xticks(sorted(table["k"].unique()))
+    ax.set_xlabel("chunks retrieved (k)")
+    _percent_axis(ax, "questions with their proof retrieved (%)")
+    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    return _finish(figure, title, "; ".join(part for part in ("bars: 95 % Wilson intervals", origin) if part))

@@ -1,0 +1,111 @@
+"""The statistics against published worked examples and against each other."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy import stats as scipy_stats
+
+from adaptlab.stats import (
+    holm,
+    mcnemar_exact,
+    mcnemar_power,
+    mean_interval,
+    paired_bootstrap,
+    smallest_detectable,
+    verdict,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_agrees_with_newcombe_1998_table_i(k, n, low, high):
+    found = wilson(k, n)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+    assert found.rate == k / n
+
+
+def test_wilson_reproduces_the_overlap_of_six_and_eight_in_ten():
+    assert [round(100 * x) for x in wilson(6, 10)[1:]] == [31, 83]
+    assert [round(100 * x) for x in wilson(8, 10)[1:]] == [49, 94]
+
+
+def test_wilson_of_nothing_says_that_nothing_is_known():
+    assert math.isnan(wilson(0, 0).rate)
+    assert wilson(0, 0)[1:] == (0.0, 1.0)
+
+
+def test_exact_mcnemar_agrees_with_fagerland_lydersen_and_laake_2013():
+    # airway hyper-responsiveness before and after stem cell transplantation: 1 and 7 discordant pairs
+    assert mcnemar_exact(1, 7) == pytest.approx(0.0703, abs=5e-5)
+    assert mcnemar_exact(7, 1) == mcnemar_exact(1, 7)
+
+
+def test_exact_mcnemar_is_the_sign_test_on_discordant_pairs():
+    for b, c in [(0, 5), (3, 12), (20, 44)]:
+        assert mcnemar_exact(b, c) == pytest.approx(scipy_stats.binomtest(b, b + c).pvalue)
+    assert mcnemar_exact(0, 0) == mcnemar_exact(4, 4) == 1.0
+
+
+def test_holm_agrees_with_the_textbook_example():
+    # p = .01, .04, .03, .005 gives adjusted .03, .06, .06, .02 (Holm's step-down)
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_power_agrees_with_connors_formula():
+    # Connor (1987): n = (z_a sqrt(psi) + z_b sqrt(psi - d^2))^2 / d^2 pairs for the asymptotic test
+    psi, d = 0.3, 0.15
+    z_a, z_b = scipy_stats.norm.ppf(0.975), scipy_stats.norm.ppf(0.8)
+    n = round((z_a * math.sqrt(psi) + z_b * math.sqrt(psi - d * d)) ** 2 / d**2)
+    assert mcnemar_power(n, d, psi) == pytest.approx(0.8, abs=0.06)
+    assert mcnemar_power(n, d, psi) < 0.8  # the exact test is the more careful one
+
+
+def test_smallest_detectable_difference_shrinks_with_the_set_and_hits_the_power():
+    small, large = smallest_detectable(60), smallest_detectable(240)
+    assert large < small < 0.3
+    assert mcnemar_power(60, small, 0.3) == pytest.approx(0.8, abs=0.01)
+    assert smallest_detectable(120, power=0.9) > smallest_detectable(120)
+
+
+def test_a_set_too_small_for_any_difference_says_so():
+    assert math.isnan(smallest_detectable(10))
+    assert math.isnan(smallest_detectable(0))
+
+
+def test_power_without_a_difference_stays_below_alpha():
+    assert mcnemar_power(100, 0.0, 0.3) < 0.05
+
+
+def test_paired_bootstrap_finds_the_mean_difference_and_is_repeatable():
+    a = [0, 0, 1, 1, 0, 1, 0, 0, 1, 0] * 6
+    b = [1, 0, 1, 1, 1, 1, 0, 1, 1, 0] * 6
+    found = paired_bootstrap(a, b)
+    assert found.rate == pytest.approx(0.3)
+    assert 0.15 < found.low < 0.3 < found.high < 0.45
+    assert found == paired_bootstrap(a, b)
+    # the textbook standard error: sd of the differences over sqrt(n)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * math.sqrt(0.3 * 0.7 / 60), rel=0.15)
+
+
+def test_paired_bootstrap_refuses_series_that_do_not_pair():
+    with pytest.raises(ValueError, match="equally long"):
+        paired_bootstrap([1, 0], [1])
+
+
+def test_an_interval_of_equal_values_is_a_point():
+    assert mean_interval([0.5, 0.5]) == (0.5, 0.5, 0.5)
+    assert mean_interval([])[1:] == (0.0, 1.0)
+
+
+def test_verdicts_are_words_from_the_test():
+    assert verdict(0.01, 0.2) == "better"
+    assert verdict(0.01, -0.2) == "worse"
+    assert verdict(0.2, 0.3) == "no detectable difference"
+    assert verdict(0.05, 0.3) == "no detectable difference"
+    assert verdict(float("nan"), 0.3) == "no detectable difference"
