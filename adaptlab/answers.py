@@ -59,7 +59,7 @@ HEDGE = re.compile(
 _NOT = _any(
     "not|never|neither|nor|cannot",
     r"(?:is|was|are|were|does|do|did|wo|ca|has|have)n't",
-    "rather than|instead of|other than|anything but|anything except",
+    "rather than|instead of|other than|(?:any|every)(?:thing|one) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
 _NEGATED_BEFORE = re.compile(
@@ -103,6 +103,7 @@ REFUSALS = re.compile(
         r"\b(?:unable|not able|impossible) to (?:\w+ )?(?:answer|determine|find|say|tell)\b",
         r"\b(?:no|not enough|insufficient) (?:\w+ )?(?:information|mention|details?|evidence|data|context|statement)\b",
         r"\b(?:answer|it|this|that|which|value) is (?:unknown|unspecified|unstated)\b",
+        rf"\bno [\w\s]{{1,40}}? (?:is|are|was|were) {_TOLD}\b|\b(?:is|are) silent (?:on|about)\b",
         r"^(?:unknown|unanswerable)\b|^not (?:stated|specified|mentioned|given)\b",
     )
 )
@@ -112,6 +113,7 @@ _POINTER = re.compile(rf"\b(?:(?:{_TELLS})(?:e?s)?|check|consult|ask)\b")
 _GUESS = re.compile(r"\b(?:likely|probably|would|must be|assume|guess|typically|usually|generally)\b")
 _ABBREVIATION = re.compile(r"\b(vs\.(?=\s)|(?:ft|lbs?|gp|sp|cp|hp|approx|dr|mr|mrs|st)\.(?=\s+[\da-z]))")
 _FRACTION = re.compile(r"(?<![\d/.])(?:(\d+) )?(\d+)/([1-9]\d*)(?![\d/])")
+_CITATION = re.compile(r"\[\d+(?:, ?\d+)*\]|\(?\bpassages? \d+(?: and \d+)?\)?")
 _ARTICLES = frozenset(("a", "an", "the"))
 FUNCTION_WORDS = _ARTICLES | frozenset(
     listed(
@@ -120,7 +122,7 @@ FUNCTION_WORDS = _ARTICLES | frozenset(
         " against per have has had do does did can may must will would should shall which who whose there here into"
         " onto over under use need require take fear carry wield pay make get gain become include want choose hate"
         " cost mean say give let not just exactly always usually both each every no so but because since versus vs v"
-        " made name answer equals"
+        " made name answer equals except"
     )
 )
 _IRREGULAR = {"feet": "foot", "vs": "versus", "v": "versus", "men": "man", "women": "woman", "wolves": "wolf"}
@@ -191,7 +193,7 @@ def sentences_of(text: str) -> list[str]:
 
 def asserted(question: str, text: str) -> str:
     """The text without what is only asked: question sentences, and a repetition of the question at its head."""
-    plain, asked = clean(text), clean(question)
+    plain, asked = _CITATION.sub("", clean(text)), clean(question)
     if plain.startswith(asked.rstrip(" ?.")):
         plain = plain[len(asked.rstrip(" ?.")) :].lstrip(" ?.:-\n")
     kept = [sentence for sentence in sentences_of(plain) if not sentence.endswith("?")]

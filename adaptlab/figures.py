@@ -122,7 +122,9 @@ def layers_bar(counts: pd.DataFrame, origin: str = "", title: str = "Where each 
         for at, (count, start) in enumerate(zip(part, left, strict=True)):
             if count:
                 ink = "black" if colour in (YELLOW, ORANGE, SKY) or hatch else "white"
-                ax.text(start + count / 2, at, str(int(count)), ha="center", va="center", fontsize=8.5, color=ink)
+                patch = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatch else None
+                place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5}
+                ax.text(start + count / 2, at, str(int(count)), color=ink, bbox=patch, **place)
     ax.set_yticks(range(len(arms)), [_plain(arm) for arm in arms])
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -141,11 +143,12 @@ def _before(counts: pd.DataFrame, arms: Sequence[str], layer: str) -> list[float
 def bon_curves(curves: pd.DataFrame, origin: str = "", title: str = "Best-of-N: what selecting reaches") -> Figure:
     """Accuracy over N with the ceiling beside its guess control, and over the tokens that it costs."""
     figure, (left, right) = _figure(width=10.5, height=4.6, columns=2)
-    for measure, part in curves.groupby("measure", sort=False):
+    for number, (measure, part) in enumerate(curves.groupby("measure", sort=False)):
         colour, line, marker = MEASURE_STYLE.get(str(measure), (GREEN, "-", "D"))
         part = part.sort_values("n")
         style: dict[str, Any] = {"color": colour, "linestyle": line, "marker": marker, "label": _plain(measure)}
-        left.errorbar(part["n"], part["rate"], yerr=_errors(part), capsize=3, elinewidth=0.9, **style)
+        beside = part["n"] * 1.03 ** (number - 1.5)  # so that intervals do not cover each other
+        left.errorbar(beside, part["rate"], yerr=_errors(part), capsize=3, elinewidth=0.9, **style)
         right.plot(part["tokens"], part["rate"], **style)
     counts = sorted(curves["n"].unique())
     left.set_xscale("log", base=2)
@@ -154,8 +157,7 @@ def bon_curves(curves: pd.DataFrame, origin: str = "", title: str = "Best-of-N: 
     right.set_xlabel("tokens a question (prompt read once)")
     _percent_axis(left)
     _percent_axis(right)
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
     note = "bars: 95 % intervals; only what exceeds the guess control is knowledge"
     return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
 
@@ -195,7 +197,7 @@ def category_bars(
     sizes = table.groupby(by)["n"].max()
     _labels(ax, [f"{str(group).replace('_', ' ')} (n={sizes[group]})" for group in groups], width=14)
     _percent_axis(ax)
-    figure.legend(loc="outside lower center", ncols=min(3, len(arms)), frameon=False, fontsize=9)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(4, len(arms)), frameon=False, fontsize=9)
     return _finish(figure, title, "; ".join(part for part in ("bars: 95 % Wilson intervals", origin) if part))
 
 

@@ -20,6 +20,7 @@ def listed(words: str) -> list[str]:
     return words.split()
 
 
+TITLE_WEIGHT = 2  # how often the words of a title count
 NEAR_DUPLICATE = 0.85  # share of common three-word runs from which on two chunks count as one
 STOP_WORDS = frozenset(
     listed(
@@ -62,14 +63,14 @@ def _alike(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -
 
 
 class Index:
-    """A BM25 index of chunks; the words of a chunk's title, and of the table head it continues, count as its own."""
+    """A BM25 index of chunks. Title words count twice; a piece of a table has the words of its head."""
 
     def __init__(self, chunks: Sequence[Chunk], document: str | None = None) -> None:
         self.chunks = list(chunks)
         heads = [header_of(chunk, document) if document else "" for chunk in self.chunks]
         bodies = [terms(chunk.text) for chunk in self.chunks]
         self._terms = [
-            terms(chunk.title) + terms(head) + body
+            TITLE_WEIGHT * terms(chunk.title) + terms(head) + body
             for chunk, head, body in zip(self.chunks, heads, bodies, strict=True)
         ]
         self._sets = [frozenset(words) for words in self._terms]

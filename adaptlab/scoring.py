@@ -66,10 +66,32 @@ def _value_right(question: Question, asked: str, text: str, strict_units: bool) 
             continue
         known = {value.value for value in values(clean(asked), question.answer_type, extra)} - {v.value for v in gold}
         found = [value for value in values(text, question.answer_type, extra) if value.value not in known]
-        committed = committed_values(text, found)
+        committed = committed_values(text, _about(found, gold, asked, text))
         if committed and _same_values(committed, gold, asked, strict_units):
             return True
     return False
+
+
+_LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|at) $")
+_VALUE_WORDS = re.compile(r"\b(?!and\b|or\b)[a-z]{2,}")
+
+
+def _about(found: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """The values that can be meant as the answer: not "a Morale of 9", and not 6 rounds where 45 feet stand too.
+
+    A value of another unit stays where its number is the gold number, so that "45 feet or 45 rounds" is no answer.
+    """
+    words = set(words_of(clean(asked)))
+    if len(_VALUE_WORDS.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
+        return list(found)
+    labels = {value: _LABEL.search(text[: value.start]) for value in found}
+    ours = any(label and words & set(words_of(label[2])) for label in labels.values())
+    plain = [v for v, label in labels.items() if not label or words & set(words_of(label[2])) or not (ours or label[1])]
+    units = {value.unit for value in gold} | {UNITS.get(word, word) for word in words} | {""}
+    if not any(value.unit in units for value in plain):
+        return plain
+    numbers = {value.value for value in gold}
+    return [value for value in plain if value.unit in units or value.value in numbers]
 
 
 def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, strict_units: bool) -> bool:
@@ -120,9 +142,10 @@ def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
     if re.search(r"\b(?:a|an|the)\s+$", text[:start]):
         before = ""
     asked_words = set(words_of(asked))
+    alone = len(words_of(text[start:end])) == 1
     loose = [
         word
-        for word in (before, after)
+        for word in ((before, after) if alone else (before,))
         if word
         and word not in FUNCTION_WORDS
         and word not in TITLES
@@ -261,16 +284,21 @@ def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
         for part in parts
         if 0 < len([word for word in words_of(part) if word not in FUNCTION_WORDS]) <= 4
         and not any(_contains(words_of(part), gold) for gold in golds)
+        and not _CLAUSE.search(part)
     ]
 
 
-def _polarity(text: str) -> str | None:
-    """The yes or no that a text leads with or concludes with; None where it says both or neither."""
+def _polarity(text: str, asked: str = "") -> str | None:
+    """The yes or no of a text: the word, else the question's words as a statement; None for both or neither."""
     heads = re.findall(r"(?:^|\n|\banswer(?: is|:)\s*)[\"']?(yes|no|yeah|nope|correct|incorrect|true|false)\b", text)
     both = r"\b(?:yes|no) (?:and|or) (?:yes|no)\b|\bor (?:yes|no)\b|\b(?:yes[,/]\s*no|no[,/]\s*yes)\s*\.?$"
     if re.search(both, text):
         return None
     said = {"yes" if head in ("yes", "yeah", "correct", "true") else "no" for head in heads}
+    topic = {word for word in words_of(clean(asked)) if word not in FUNCTION_WORDS}
+    main = set(words_of(text.split("\n")[0]))
+    if not said and topic and len(topic & main) >= 0.75 * len(topic):
+        return "no" if _NEGATOR.search(text.split("\n")[0]) else "yes"
     return said.pop() if len(said) == 1 else None
 
 
@@ -291,7 +319,7 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
         return _value_right(question, asked, said, strict_units=strictly)
     if question.answer_type == "yes_no":
         gold = _polarity(clean(question.answer))
-        return gold is not None and _polarity(said) == gold
+        return gold is not None and _polarity(said, question.text()) == gold
     if question.answer_type == "list":
         return _list_right(question, said, strictly)
     return _text_right(question, asked, said, strictly)
@@ -341,7 +369,7 @@ def canonical(question: Question | AnswerType, text: str) -> str | None:
     if not said or HEDGE.search(said):
         return None
     if kind == "yes_no":
-        return _polarity(said)
+        return _polarity(said, asked)
     if kind in ("number", "dice"):
         known = {value.value for value in values(clean(asked), kind)}
         found = values(said, kind)
