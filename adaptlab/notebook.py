@@ -167,7 +167,8 @@ def _missing(lab: Lab) -> list[str]:
     """What a live run would lack, and what that means; nothing in a replay."""
     if lab.settings.mode == "prebuilt":
         return []
-    means = "steps that need it stop" if lab.settings.mode == "live" else "steps that need it show prebuilt results, if there are any"
+    means = "steps that need it show prebuilt results, if there are any"
+    means = "steps that need it stop" if lab.settings.mode == "live" else means
     roles = {lab.settings.student: artifacts.MODEL_LIBRARIES, lab.settings.teacher: ()}
     found = [lab.obstacle([spec], libraries) for spec, libraries in roles.items()]
     return [f"{obstacle}: {means}" for obstacle in dict.fromkeys(found) if obstacle]
