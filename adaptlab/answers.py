@@ -39,6 +39,7 @@ _UNIT_NAMES = {
 }
 _PLAIN_UNITS = listed("round turn day week month year second inch mile stone crown coin league segment step pace cubit")
 UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names.split()} | {u: u for u in _PLAIN_UNITS}
+_NO_UNITS = {"mean", "make", "give", "apply", "count", "stand", "hold", "work", "hit", "come", "remain", "suffice"}
 _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")
 _SIDED = re.compile(r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided (?:dice|die)(?: (plus|minus|[+\-]) (\d+))?")
@@ -281,6 +282,7 @@ def values(text: str, kind: AnswerType, extra_units: frozenset[str] = frozenset(
         stop = max(number.end(part) for part in ("value", "top", "ordinal"))
         value = f"{float(number['value']):g}" + (f"-{int(number['top'])}" if number["top"] else "")
         unit = _named_unit(number["unit"], number["next"], extra_units)
+        unit = unit or _unknown_unit(masked[stop:], value)
         found.append(Value(value, unit, number.start("value"), stop, bool(number["ordinal"])))
         at = stop
     return found
@@ -294,6 +296,17 @@ def _named_unit(word: str | None, following: str | None, extra: frozenset[str]) 
         if candidate and stem(candidate) in extra:
             return stem(candidate)
     return ""
+
+
+_COUNTED = re.compile(r"[\s-]([a-z]{3,})(?=\s*(?:[.,;:!?)\n]|$)|\s(?:" + "|".join(sorted(FUNCTION_WORDS)) + r")\b)")
+
+
+def _unknown_unit(tail: str, value: str) -> str:
+    """A plural noun right behind a number and at the end of its phrase is its unit, even if nobody listed it."""
+    match = _COUNTED.match(tail)
+    word = match[1] if match and match[1] not in FUNCTION_WORDS else ""
+    plural = word.endswith("s") and stem(word) != word and stem(word) not in _NO_UNITS
+    return stem(word) if plural or (word and value == "1") else ""
 
 
 def negated(text: str, start: int, end: int) -> bool:

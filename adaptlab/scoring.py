@@ -103,7 +103,8 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
     if wanted:
         missing = not given and not (wanted & in_question)
         return (given <= wanted) and not (missing and strict_units)
-    return not (given - in_question - {"point"})
+    foreign = given - in_question - {"point"}
+    return not (foreign if strict_units else foreign & set(UNITS.values()))
 
 
 def _magnitude(value: str, asked: str) -> str:
@@ -290,7 +291,9 @@ def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
 
 def _polarity(text: str, asked: str = "") -> str | None:
     """The yes or no of a text: the word, else the question's words as a statement; None for both or neither."""
-    heads = re.findall(r"(?:^|\n|\banswer(?: is|:)\s*)[\"']?(yes|no|yeah|nope|correct|incorrect|true|false)\b", text)
+    heads = re.findall(
+        r"(?:^|\n|\banswer(?: is|:)\s*)[\"']?(yes|no|yeah|nope|correct|incorrect|true|false)\b(?! is\b| would\b)", text
+    )
     both = r"\b(?:yes|no) (?:and|or) (?:yes|no)\b|\bor (?:yes|no)\b|\b(?:yes[,/]\s*no|no[,/]\s*yes)\s*\.?$"
     if re.search(both, text):
         return None
@@ -326,8 +329,8 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
 
 
 def _hedges(question: Question, text: str) -> bool:
-    """Whether the text hedges, with words that neither the gold answer nor the question brings along."""
-    own = clean(" ".join((question.answer, *question.accepted, *(p.text for p in question.phrasings))))
+    """Whether the text hedges, with words that the gold answer does not bring along."""
+    own = clean(" ".join((question.answer, *question.accepted)))
     return any(match[0] not in own for match in HEDGE.finditer(clean(text)))
 
 
@@ -374,7 +377,8 @@ def canonical(question: Question | AnswerType, text: str) -> str | None:
         known = {value.value for value in values(clean(asked), kind)}
         found = values(said, kind)
         committed = committed_values(said, [value for value in found if value.value not in known] or found)
-        forms = {f"{value.value} {value.unit}".strip() for value in committed}
+        spare = set(words_of(clean(asked))) - set(UNITS)
+        forms = {f"{value.value} {'' if value.unit in spare else value.unit}".strip() for value in committed}
         return forms.pop() if len(forms) == 1 else None
     if kind == "list":
         head = max(

@@ -26,6 +26,8 @@ def ask(text, answer, kind="number", accepted=(), category="explicit_rule"):
 AC = ask("What is the Armour Class of the Gullwight?", "15")
 RANGE = ask("How far does Emberlace reach?", "45 feet")
 PRICE = ask("What does the Saltknife cost?", "35 crowns")
+CHARGES = ask("How many charges does the Tin Bell hold?", "12")
+WAGE = ask("What Wage does a Gravel Clerk get?", "19 terns")
 XP = ask("What Experience does the Gullwight give?", "1,175 points")
 PENALTY = ask("What is the Penalty for Blearied?", "4")
 DAMAGE = ask("What Damage does the Gullwight deal?", "3d8+2", "dice")
@@ -63,6 +65,9 @@ RIGHT = [
     (AC, "The Gullwight, which appears in groups of 2d6, has an Armour Class of 15."),
     (RANGE, "The Range of Emberlace is 45 feet."),
     (RANGE, "It reaches 45 ft."),
+    (CHARGES, "The Tin Bell holds 12 charges."),
+    (AC, "15 means that it is hard to hit."),
+    (WAGE, "The Wage of the Gravel Clerk is 19 terns."),
     (RANGE, "Forty-five feet"),
     (RANGE, "It has a 45-foot range."),
     (RANGE, "45'"),
@@ -148,6 +153,10 @@ WRONG = [
     (AC, "It has a Morale of 15 and an Armour Class of 9."),
     (AC, "The Armour Class is 14 and the Morale is 15."),
     (AC, "15 feet, 14"),
+    (AC, "It is 15 terns."),
+    (AC, "15 shells"),
+    (RANGE, "45 anchors"),
+    (WEAR, "No is wrong."),
     (RANGE, "45 feet or 45 rounds"),
     (RANGE, "6 rounds, 45 feet, 60 feet"),
     (RANGE, "It reaches 30 feet; 45 feet with a staff."),
@@ -293,6 +302,8 @@ def test_clean_spells_numbers_and_signs_one_way(raw, plain):
         (RANGE, "It reaches forty-five ft.", "45 feet"),
         (DAMAGE, "3D8 + 2", "3d8+2"),
         (DIE, "a d20", "1d20"),
+        (CHARGES, "It holds 12 charges.", "12"),
+        (WAGE, "It is 19 terns.", "19 tern"),
         (WEAK, "The Weakness of the Gullwight is cold iron.", "cold iron"),
         (MAKER, "the Tallow Guild", "tallow guild"),
         (WEAR, "No, it may not.", "no"),
