@@ -1,0 +1,392 @@
+"""QLoRA that is right: the loss, the mask, the gradients, the batches, and a killed run that ends like a whole one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from adaptlab import training
+from adaptlab.schemas import Message, Row
+from config import MINI, MODELS_DIR, ROOT, LabError
+
+torch.set_num_threads(1)
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+NAMES = ("Keelwidow", "Drowsel", "Mudbishop", "Bilge Heron", "Brasswhelk", "Lampfish", "Saltwife", "Tallow Eel")
+
+
+def row(index: int, longer: int = 0) -> Row:
+    name, value = NAMES[index % len(NAMES)], 3 * index + 5
+    question = f"What is the Armour Class of the {name}{', if you please,' * longer} in chapter {index}?"
+    return Row(
+        id=f"r{index}",
+        prompt=[Message(role="user", content=question)],
+        completion=[Message(role="assistant", content=f"The Armour Class of the {name} is {value}.")],
+    )
+
+
+ROWS = [row(i, i % 3) for i in range(22)]
+
+
+def make_tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    texts = [message.content for r in ROWS for message in (*r.prompt, *r.completion)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=2048, special_tokens=special, show_progress=False, initial_alphabet=alphabet
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<|pad|>", eos_token="<|end|>", chat_template=TEMPLATE, padding_side="left",
+        additional_special_tokens=special[2:], model_max_length=512, clean_up_tokenization_spaces=False,
+    )
+
+
+def make_base(folder: Path) -> Path:
+    """A random Granite of width 64 whose multipliers are all other than 1."""
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    config = GraniteConfig(
+        vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=128, max_position_embeddings=512, tie_word_embeddings=True, embedding_multiplier=6.0,
+        residual_multiplier=0.6, attention_multiplier=0.1, logits_scaling=2.0, initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
+    )
+    GraniteForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("models") / "tiny-granite")
+
+
+@pytest.fixture(params=["random", "mini-granite"])
+def base(request: pytest.FixtureRequest, random_base: Path) -> Path:
+    if request.param == "random":
+        return random_base
+    if not (MODELS_DIR / "mini-granite" / "model.safetensors").is_file():
+        pytest.skip("prebuilt/models/mini-granite is not there")
+    return MODELS_DIR / "mini-granite"
+
+
+def profile(**changes):
+    settings = {"epochs": 3, "batch_size": 4, **changes}
+    return replace(MINI, training=replace(MINI.training, **settings))
+
+
+def trainer_of(base: Path, folder: Path, rows=ROWS, changes: dict | None = None, **settings):
+    model, tokenizer = training.load_base_nf4(base, device="cpu")
+    chosen = profile(**settings)
+    sft = training.sft_config(chosen.training, folder, seed=7, **(changes or {}))
+    return training.make_trainer(model, tokenizer, rows, training.lora_config(chosen.lora), sft)
+
+
+def adapter_weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def log_lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
+
+
+# ------------------------------------------------------------------------------------------------ loss, mask, precision
+
+
+def test_the_trainers_loss_is_the_models_own(base: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(base, tmp_path)
+    model = trainer.model.eval()
+    assert model.config.logits_scaling != 1
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert (batch["labels"] == -100).any() and (batch["labels"] != -100).any()
+    with torch.no_grad():
+        own = model(**batch).loss
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        unscaled = torch.nn.functional.cross_entropy(
+            (logits * model.config.logits_scaling)[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten()
+        )
+        loss = trainer.compute_loss(model, dict(batch))
+    torch.testing.assert_close(loss, own, rtol=1e-5, atol=1e-5)
+    assert abs(loss - unscaled) > 1e-3  # so the test would see a dropped logits_scaling
+
+
+def test_only_the_tokens_of_the_answer_and_its_end_are_trained(base: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(base, tmp_path)
+    tokenizer = trainer.processing_class
+    assert len(trainer.train_dataset) == len(ROWS)
+    for example, source in zip(trainer.train_dataset, ROWS, strict=True):
+        trained = [token for token in example["labels"] if token != -100]
+        assert tokenizer.decode(trained) == source.completion[0].content + "<|end|>"
+        question = f"<|user|>{source.prompt[0].content}<|end|><|assistant|>"
+        assert tokenizer.decode(example["input_ids"][: -len(trained)]) == question
+
+
+def test_what_is_trained_is_in_float32_and_nothing_but_the_adapter_is(random_base: Path, tmp_path: Path) -> None:
+    trained = {n: p for n, p in trainer_of(random_base, tmp_path).model.named_parameters() if p.requires_grad}
+    assert trained and all("lora_" in name for name in trained)
+    assert {p.dtype for p in trained.values()} == {torch.float32}
+
+
+def gradients(trainer) -> dict[str, torch.Tensor]:
+    model = trainer.model.train()
+    model.zero_grad()
+    inputs = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+    trainer.compute_loss(model, inputs).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_gradients_are_the_same_before_and_after_a_generation(base: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(base, tmp_path)
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_B" in name:  # zero at the start, which would hide every gradient of lora_A
+            torch.nn.init.normal_(parameter, std=0.02, generator=torch.Generator().manual_seed(1))
+    before = gradients(trainer)
+    prompt = trainer.processing_class("<|user|>Hello<|end|><|assistant|>", return_tensors="pt")["input_ids"]
+    trainer.model.eval()
+    with torch.no_grad():
+        trainer.model.generate(input_ids=prompt, max_new_tokens=4, do_sample=False)
+    after = gradients(trainer)
+    assert any(grad.abs().max() > 0 for grad in before.values())
+    for name in before:
+        torch.testing.assert_close(before[name], after[name], rtol=1e-6, atol=1e-9)
+
+
+def test_packed_rows_do_not_see_each_other(random_base: Path, tmp_path: Path) -> None:
+    packed = trainer_of(random_base, tmp_path / "a", rows=ROWS[:4], packing=True, max_length=256)
+    single = trainer_of(random_base, tmp_path / "b", rows=ROWS[:4])
+    assert len(packed.train_dataset) < 4
+    losses = []
+    with torch.no_grad():
+        for trainer in (packed, single):
+            batch = trainer.data_collator(list(trainer.train_dataset))
+            losses.append(trainer.compute_loss(trainer.model.eval(), batch))
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "bf16", "fp16"), [("fp32", False, False), ("bf16", True, False)])
+def test_precision_follows_the_profile_and_what_the_machine_has(
+    tmp_path: Path, precision: str, bf16: bool, fp16: bool
+) -> None:
+    sft = training.sft_config(MINI.training, tmp_path, precision=precision)
+    gpu = torch.cuda.is_available() and precision != "fp32"
+    assert (sft.bf16, sft.fp16, sft.use_cpu) == (bf16 and gpu, fp16 and gpu, not gpu)
+    assert (sft.loss_type, sft.completion_only_loss, sft.packing_strategy) == ("nll", True, "bfd")
+
+
+# ----------------------------------------------------------------------------------------------------------- batches
+
+
+def test_each_row_comes_once_an_epoch_among_rows_of_its_length() -> None:
+    lengths = [7 * i % 50 for i in range(70)]
+    order = training.batches_by_length(lengths, 16, "seed 0")
+    assert sorted(order) == list(range(70))
+    spread = [max(b) - min(b) for b in ([lengths[i] for i in order[s : s + 16]] for s in range(0, 64, 16))]
+    assert max(spread) <= 14 < max(lengths) - min(lengths)
+    assert order == training.batches_by_length(lengths, 16, "seed 0") != training.batches_by_length(lengths, 16, "1")
+
+
+def test_a_row_that_is_too_long_is_left_out_and_counted(random_base: Path, tmp_path: Path) -> None:
+    long = row(3, longer=60)
+    trainer = trainer_of(random_base, tmp_path, rows=[*ROWS, long], max_length=96)
+    assert (len(trainer.train_dataset), trainer.lab_left_out) == (len(ROWS), 1)
+    with pytest.raises(LabError, match="None of the 1 training rows fits into max_length=96"):
+        trainer_of(random_base, tmp_path, rows=[long], max_length=96)
+
+
+def test_a_mask_that_trains_on_the_questions_is_refused(random_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="completion_only_loss=True"):
+        trainer_of(random_base, tmp_path, changes={"completion_only_loss": False})
+
+
+# ----------------------------------------------------------------------------------------------------- a whole run
+
+
+@pytest.fixture(scope="session")
+def undisturbed(random_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run from start to end: 22 rows in batches of 4 for 3 epochs are 18 steps."""
+    folder = tmp_path_factory.mktemp("run")
+    result = training.train_qlora(ROWS, random_base, folder, profile(), seed=7)
+    (folder / "result.json").write_text(json.dumps(training.result_dict(result)))
+    return folder
+
+
+def test_a_run_leaves_an_adapter_a_card_and_a_log_without_a_path_of_this_machine(undisturbed: Path) -> None:
+    adapter = undisturbed / "adapter"
+    names = {path.name for path in adapter.iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth"))]
+    assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == "tiny-granite"
+    texts = [path.read_text() for path in adapter.iterdir() if path.suffix in (".json", ".md", ".jinja")]
+    assert not any(str(undisturbed.parent) in text or "/tmp" in text for text in texts)
+    card = (adapter / "README.md").read_text()
+    assert "22 (22 synthetic)" in card and "rank 16" in card and "18 steps" in card
+    lines = log_lines(undisturbed)
+    assert set(lines[0]) == {"step", "epoch", "loss", "learning_rate", "tokens_per_second", "seconds"}
+    assert [line["step"] for line in lines] == [5, 6, 10, 12, 15, 18]
+    assert all(line["tokens_per_second"] > 0 for line in lines)
+    assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
+
+
+def test_a_result_says_what_was_trained(undisturbed: Path) -> None:
+    result = json.loads((undisturbed / "result.json").read_text())
+    assert (result["steps"], result["epochs"], result["rows"], result["left_out"]) == (18, 3.0, 22, 0)
+    assert result["final_loss"] == log_lines(undisturbed)[-1]["loss"] and result["resumed_from"] is None
+    trained = sum(weight.numel() for weight in adapter_weights(undisturbed).values())
+    assert result["trainable_parameters"] == trained
+    assert result["total_parameters"] > 64 * 256 and result["peak_memory_bytes"] > 1e7
+
+
+def mean_loss(model, tokenizer, rows) -> float:
+    """The loss over the answers' tokens, computed by the model itself."""
+    total = 0.0
+    for source in rows:
+        whole = [m.model_dump() for m in (*source.prompt, *source.completion)]
+        ids = tokenizer.apply_chat_template(whole, return_tensors="pt", return_dict=True)["input_ids"]
+        asked = tokenizer.apply_chat_template(whole[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
+        labels = ids.clone()
+        labels[:, : len(asked)] = -100
+        with torch.no_grad():
+            total += float(model(input_ids=ids, labels=labels).loss)
+    return total / len(rows)
+
+
+def test_the_adapter_is_learnt_and_loads_onto_the_base(random_base: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    rows = ROWS[:4]
+    told: list[dict] = []
+    training.train_qlora(rows, random_base, tmp_path, profile(epochs=60, learning_rate=2e-2), told.append, seed=7)
+    model, tokenizer = training.load_base(random_base)
+    before = mean_loss(model.eval(), tokenizer, rows)
+    after = mean_loss(PeftModel.from_pretrained(model, tmp_path / "adapter").eval(), tokenizer, rows)
+    assert after < 0.4 * before
+    assert told[-1]["loss"] < 0.5 * told[0]["loss"] and told[-1]["total_steps"] == 60
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tests.test_training import ROWS, profile
+from adaptlab import training
+def stop(line):
+    if line["step"] == 10:
+        os.kill(os.getpid(), signal.SIGKILL)
+training.train_qlora(ROWS, sys.argv[1], sys.argv[2], profile(), stop, seed=7)
+"""
+
+
+def kill_at_step_10(base: Path, folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(base), str(folder), str(ROOT)], capture_output=True)
+    assert done.returncode == -9, done.stderr.decode()
+    assert not (folder / "adapter").exists()
+
+
+@pytest.mark.parametrize("in_a_save", [False, True])
+def test_a_killed_run_ends_like_an_undisturbed_one(
+    random_base: Path, tmp_path: Path, undisturbed: Path, in_a_save: bool
+) -> None:
+    kill_at_step_10(random_base, tmp_path)
+    if in_a_save:  # what a kill in the middle of writing leaves: the newest checkpoint, without its last file
+        torn = tmp_path / "checkpoints" / "checkpoint-9"
+        torn.mkdir()
+        (torn / "adapter_model.safetensors").write_bytes(b"torn")
+    assert training.newest_checkpoint(tmp_path / "checkpoints").name == "checkpoint-6"
+    result = training.train_qlora(ROWS, random_base, tmp_path, profile(), seed=7)
+    assert (result.resumed_from, result.steps) == (6, 18)
+    whole, resumed = adapter_weights(undisturbed), adapter_weights(tmp_path)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    same = ("step", "epoch", "loss", "learning_rate")
+    assert [[line[n] for n in same] for line in log_lines(tmp_path)] == [
+        [line[n] for n in same] for line in log_lines(undisturbed)
+    ]
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_resumes_with_the_batches_that_are_left(
+    random_base: Path, tmp_path: Path
+) -> None:
+    results = {}
+    for name in ("whole", "parts"):
+        changes = {"save_strategy": "steps", "save_steps": 4}
+        trainer = trainer_of(random_base, tmp_path / name, changes=changes, epochs=2)
+        training.run_trainer(trainer, tmp_path / name)
+        if name == "parts":
+            for path in (tmp_path / name / "checkpoints").glob("checkpoint-12"):
+                (path / "trainer_state.json").unlink()
+            assert training.newest_checkpoint(tmp_path / name / "checkpoints").name == "checkpoint-8"
+            trainer = trainer_of(random_base, tmp_path / name, changes=changes, epochs=2)
+            assert training.run_trainer(trainer, tmp_path / name).resumed_from == 8
+        results[name] = adapter_weights(tmp_path / name)
+    assert all(torch.equal(results["whole"][name], results["parts"][name]) for name in results["whole"])
+
+
+def test_a_checkpoint_of_other_rows_settings_or_weights_is_not_gone_on_from(random_base: Path, tmp_path: Path) -> None:
+    short = profile(epochs=1)
+    training.train_qlora(ROWS, random_base, tmp_path, short, seed=7)
+    again = training.train_qlora(ROWS, random_base, tmp_path, short, seed=7)
+    assert again.resumed_from == 6 and again.steps == 6
+    other_base = make_base(tmp_path / "tiny-granite")
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(other_base / "model.safetensors")
+    save_file({n: w * 1.5 for n, w in weights.items()}, other_base / "model.safetensors", {"format": "pt"})
+    for rows, where, settings in (
+        (ROWS[:20], random_base, short),
+        (ROWS, random_base, profile(epochs=1, learning_rate=1e-3)),
+        (ROWS, other_base, short),
+    ):
+        assert training.train_qlora(rows, where, tmp_path, settings, seed=7).resumed_from is None
+
+
+def test_resume_false_starts_afresh(random_base: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        result = training.train_qlora(ROWS[:8], random_base, tmp_path, profile(epochs=1), resume=False)
+        assert result.resumed_from is None and result.steps == 2
+
+
+def test_a_run_prints_nothing(random_base: Path, tmp_path: Path) -> None:
+    script = KILLED.replace("line[\"step\"] == 10", "False")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(random_base), str(tmp_path), str(ROOT)],
+        capture_output=True, text=True,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "", "")
+
+
+@pytest.mark.parametrize("state", ["missing", "no weights", "torn weights"])
+def test_a_base_that_cannot_be_loaded_is_one_sentence(random_base: Path, tmp_path: Path, state: str) -> None:
+    import shutil
+
+    broken = tmp_path / "broken-granite"
+    if state != "missing":
+        shutil.copytree(random_base, broken)
+        weights = broken / "model.safetensors"
+        data = weights.read_bytes()
+        weights.unlink()
+        if state == "torn weights":
+            weights.write_bytes(data[: len(data) // 2])
+    with pytest.raises(LabError, match="broken-granite cannot be loaded"):
+        training.load_base_nf4(broken, device="cpu")
