@@ -16,9 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 MODELS_DIR = ROOT / "prebuilt" / "models"
 DOCUMENT_FOLDER = ROOT / "02SyntheticDataGen"
-RULEBOOK: str | None = None  # file name of the shipped rulebook; None takes the only Markdown file of its folder
+RULEBOOK: str | None = "The-Sea-That-Left.md"  # None takes the only Markdown file of its folder
 MODES = ("auto", "live", "prebuilt")
 DEFAULT_SEED = 20261
+MINI_PART = "Part Four"  # the part of the shipped rulebook that the mini profile synthesises from
 
 
 class LabError(ValueError):
@@ -156,9 +157,9 @@ MINI = Profile(
     ),
     sampling=SamplingSettings(),
     generation_batch=64,
-    context_window=1024,
+    context_window=1536,
     sequence_length=512,
-    chunk_chars=450,
+    chunk_chars=800,
     chunk_overlap=0,
     part_chars=60_000,
     needs_gpu=False,
@@ -262,6 +263,8 @@ class Settings:
     endpoint: Endpoint
     outputs_dir: Path
     prebuilt_root: Path
+    part_title: str | None = None
+    benchmark: Path | None = None
     root: Path = ROOT
     models_dir: Path = MODELS_DIR
     flows_dir: Path = DOCUMENT_FOLDER / "flows"
@@ -314,17 +317,20 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
     prebuilt_root = _folder(env, "LAB_PREBUILT", ROOT / "prebuilt")
     slug = slugify(document.stem)
     profile, why = _profile(env, mode, prebuilt_root, slug)
+    shipped = document.parent == DOCUMENT_FOLDER
     return Settings(
         profile=profile,
         why=why,
         mode=mode,
         document=document,
         slug=slug,
-        shipped_document=document.parent == DOCUMENT_FOLDER,
+        shipped_document=shipped,
         seeds=Seeds.of(_integer(env, "LAB_SEED", DEFAULT_SEED)),
         endpoint=_endpoint(env),
         outputs_dir=_folder(env, "LAB_OUTPUTS", ROOT / "outputs"),
         prebuilt_root=prebuilt_root,
+        benchmark=Path(env["LAB_BENCHMARK"]).expanduser() if env.get("LAB_BENCHMARK") else None,
+        part_title=env.get("LAB_PART") or (MINI_PART if shipped and profile is MINI else None),
     )
 
 

@@ -1,0 +1,75 @@
+"""`python -m adaptlab.miniature tokenizer|pretrain|export|measure`: makes and measures the embedded models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def _tokenizer(options: argparse.Namespace) -> None:
+    from adaptlab.miniature.tokenizer import train_default
+
+    train_default().save_pretrained(options.folder)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from adaptlab.miniature.pretrain import Stage, train
+
+    stage = Stage(options.name, options.mix, int(options.tokens * 1e6), seed=options.seed, decay=options.decay)
+    train(stage, options.tokenizer, options.folder, options.start_from, options.workers, options.threads)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from adaptlab.miniature.pretrain import export
+
+    export(options.checkpoint, options.name, options.tokenizer, options.folder)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    from adaptlab import models
+    from adaptlab.generation import LocalGenerator
+    from adaptlab.miniature.measure import measure
+
+    table = measure(LocalGenerator(models.load(options.model)), options.n, options.teacher)
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    if options.json:
+        table.to_json(options.json, orient="records", indent=1)
+
+
+def main() -> None:
+    """Parse the command line and run one of the commands."""
+    parser = argparse.ArgumentParser(prog="python -m adaptlab.miniature", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("tokenizer", help="train the family's tokenizer")
+    one.add_argument("folder", type=Path)
+    one.set_defaults(run=_tokenizer)
+    one = commands.add_parser("pretrain", help="run or resume one stage of pre-training")
+    one.add_argument("name")
+    one.add_argument("folder", type=Path)
+    one.add_argument("--tokenizer", type=Path, required=True)
+    one.add_argument("--tokens", type=float, required=True, help="millions of tokens in this stage")
+    one.add_argument("--start-from", type=Path, help="an earlier stage's checkpoint")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--mix", default="trunk", help="trunk, student or teacher")
+    one.add_argument("--decay", type=float, default=0.3, help="share of the stage over which the rate falls to zero")
+    one.add_argument("--workers", type=int, default=2)
+    one.add_argument("--threads", type=int, default=1, help="threads a worker")
+    one.set_defaults(run=_pretrain)
+    one = commands.add_parser("export", help="write a checkpoint as a shippable model")
+    one.add_argument("name")
+    one.add_argument("checkpoint", type=Path)
+    one.add_argument("folder", type=Path)
+    one.add_argument("--tokenizer", type=Path, required=True)
+    one.set_defaults(run=_export)
+    one = commands.add_parser("measure", help="measure a model on worlds it was never trained on")
+    one.add_argument("model", help="a registry name or a folder")
+    one.add_argument("--n", type=int, default=400)
+    one.add_argument("--teacher", action="store_true", help="also measure writing and checking")
+    one.add_argument("--json", type=Path, help="write the table to this file too")
+    one.set_defaults(run=_measure)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

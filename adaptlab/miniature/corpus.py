@@ -1,0 +1,168 @@
+"""Conversations for pre-training, drawn without end from invented worlds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+
+from adaptlab import prompts
+from adaptlab.miniature import chat, phrasings
+from adaptlab.miniature.catalogue import KINDS
+from adaptlab.miniature.forms import Passage, entity_passage, noise_passage, table_passage
+from adaptlab.miniature.world import Entity, World, answer, new_entity, new_world
+
+Conversation = list[tuple[str, str]]
+
+FIXED_BOOKS = 6
+FIXED_BOOK_ENTITIES = 20
+MAX_PAIRS = 8
+EARLY_PASSAGES = (0.55, 0.25, 0.10, 0.07, 0.03)
+LATE_PASSAGES = (0.18, 0.20, 0.22, 0.25, 0.15)
+MIXES = {
+    "trunk": {"reading": 0.58, "writing": 0.14, "closed": 0.13, "chat": 0.05, "copy": 0.10},
+    "student": {"reading": 0.70, "closed": 0.22, "chat": 0.08},
+    "teacher": {"reading": 0.50, "writing": 0.40, "closed": 0.05, "chat": 0.05},
+}
+
+
+def question(rng: random.Random, entity: Entity, attribute: str, held_out: bool = False) -> str:
+    """One way of asking for an attribute; `held_out` draws from the phrasings no training ever sees."""
+    specific = phrasings.SPECIFIC_HELD_OUT if held_out else phrasings.SPECIFIC
+    generic = phrasings.GENERIC_HELD_OUT if held_out else phrasings.GENERIC
+    own = specific.get((entity.kind.name, attribute), ())
+    template = rng.choice(own) if own and rng.random() < 0.5 else rng.choice(generic)
+    return template.format(e=entity.mention, E=entity.mention_capitalised, a=attribute, al=attribute.lower())
+
+
+def table_group(world: World, rows: int | None = None) -> list[Entity]:
+    """Entities of one kind with the same attributes in the same order, as a table needs them."""
+    rng = world.rng
+    kind = rng.choice(KINDS)
+    attributes = rng.sample(kind.attributes, rng.randint(2, min(5, len(kind.attributes))))
+    return [new_entity(world, kind, attributes) for _ in range(rows or rng.choice((1, 2, 3, 4, 5, 6, 7, 8)))]
+
+
+def passage(world: World, form: str | None = None, entity: Entity | None = None) -> Passage:
+    """A passage with facts in `form` (tables and prose more often than the easy forms)."""
+    rng = world.rng
+    form = form or rng.choices(("stat_block", "list", "prose", "table"), (0.2, 0.15, 0.3, 0.35))[0]
+    if form == "table":
+        return table_passage(rng, table_group(world))
+    if entity is None and rng.random() < 0.12:
+        first, second = (entity_passage(rng, new_entity(world), form) for _ in range(2))
+        return Passage(first.title, f"{first.text}\n\n{second.text}", form, first.facts + second.facts)
+    return entity_passage(rng, entity or new_entity(world), form)
+
+
+def _unanswerable(rng: random.Random, world: World, passages: list[Passage]) -> str:
+    """A question on these passages that none of them answers: an absent attribute, or an absent entity."""
+    present = [fact[0] for p in passages for fact in p.facts]
+    entity = rng.choice(present)
+    missing = [a.name for a in entity.kind.attributes if a.name not in entity.values]
+    if missing and rng.random() < 0.6:
+        return question(rng, entity, rng.choice(missing))
+    stranger = new_entity(world, entity.kind if rng.random() < 0.7 else None)
+    return question(rng, stranger, rng.choice(list(stranger.values)))
+
+
+def reading(rng: random.Random, progress: float = 1.0, passages: int | None = None) -> Conversation:
+    """Retrieved-style passages, then one to six questions, about a fifth of which the passages do not answer."""
+    world = new_world(rng.random())
+    weights = [early + progress * (late - early) for early, late in zip(EARLY_PASSAGES, LATE_PASSAGES, strict=True)]
+    count = passages or rng.choices((1, 2, 3, 4, 5), weights)[0]
+    shown = [passage(world)]
+    while len(shown) < count:
+        alike = shown[0].facts and rng.random() < 0.5
+        if alike and shown[0].form != "table":
+            shown.append(passage(world, rng.choice(("stat_block", "list", "prose")), new_entity(world, shown[0].facts[0][0].kind)))
+        else:
+            shown.append(passage(world) if rng.random() < 0.85 else noise_passage(world))
+    rng.shuffle(shown)
+    facts = [fact for p in shown for fact in p.facts]
+    turns: Conversation = []
+    block = [(p.title, p.text) for p in shown]
+    for turn in range(rng.randint(1, 6)):
+        if rng.random() < 0.2:
+            asked, reply = _unanswerable(rng, world, shown), prompts.NOT_IN_PASSAGE
+        else:
+            entity, attribute = rng.choice(facts)
+            asked, reply = question(rng, entity, attribute), answer(entity, attribute)
+        turns.append(("user", prompts.with_passages(asked, block) if turn == 0 else asked))
+        turns.append(("assistant", reply))
+    return turns
+
+
+def pairs(rng: random.Random, facts: list[tuple[Entity, str]]) -> str:
+    """What a teacher should write about `facts`: one tagged pair each."""
+    return "\n".join(
+        prompts.pair(f"{entity.name}: {attribute}", question(rng, entity, attribute), answer(entity, attribute))
+        for entity, attribute in facts
+    )
+
+
+def writing(rng: random.Random) -> Conversation:
+    """A passage and the tagged question-answer pairs on its facts (at most `MAX_PAIRS`, in reading order)."""
+    world = new_world(rng.random())
+    shown = passage(world)
+    facts = list(shown.facts)
+    if len(facts) > MAX_PAIRS:
+        kept = sorted(rng.sample(range(len(facts)), MAX_PAIRS))
+        facts = [facts[i] for i in kept]
+    return [("user", prompts.write_pairs(shown.title, shown.text)), ("assistant", pairs(rng, facts))]
+
+
+@cache
+def fixed_facts() -> tuple[tuple[Entity, str], ...]:
+    """The facts of the few books that never change: they teach the habit of holding facts in the weights."""
+    facts: list[tuple[Entity, str]] = []
+    for book in range(FIXED_BOOKS):
+        world = new_world(f"fixed book {book}")
+        for _ in range(FIXED_BOOK_ENTITIES):
+            entity = new_entity(world)
+            facts += [(entity, attribute) for attribute in entity.values]
+    return tuple(facts)
+
+
+def closed(rng: random.Random) -> Conversation:
+    """One to three closed-book questions about the fixed books."""
+    turns: Conversation = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        entity, attribute = rng.choice(fixed_facts())
+        turns += [("user", prompts.closed_book(question(rng, entity, attribute))), ("assistant", answer(entity, attribute))]
+    return turns
+
+
+def small_talk(rng: random.Random) -> Conversation:
+    """One to three exchanges of the general skills."""
+    turns: Conversation = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        asked, reply = chat.exchange(rng)
+        turns += [("user", asked), ("assistant", reply)]
+    return turns
+
+
+def copying(rng: random.Random) -> Conversation:
+    """Names and values to be said again: the drill from which copying grows, on which all reading rests."""
+    turns: Conversation = []
+    for _ in range(rng.randint(2, 5)):
+        world = new_world(rng.random())
+        entity = new_entity(world)
+        items = [entity.name, *rng.sample(list(entity.values.values()), rng.randint(0, 3))]
+        rng.shuffle(items)
+        said = rng.choice((", ", "; ", " / ", "\n")).join(items)
+        lead = rng.choice(("Repeat after me: ", "Say this: ", "Write exactly: ", "Copy this line: "))
+        turns += [("user", lead + said), ("assistant", said)]
+    return turns
+
+
+SHORT_MAKERS = {"writing": writing, "closed": closed, "chat": small_talk, "copy": copying}
+
+
+def conversations(mix: str, seed: int | str, progress: float = 1.0) -> Iterator[Conversation]:
+    """An endless, reproducible stream in the proportions of `MIXES[mix]`; passages grow in number with `progress`."""
+    rng = random.Random(f"{mix} {seed}")
+    names, shares = zip(*MIXES[mix].items(), strict=True)
+    while True:
+        name = rng.choices(names, shares)[0]
+        yield reading(rng, progress) if name == "reading" else SHORT_MAKERS[name](rng)

@@ -1,0 +1,368 @@
+"""Runs the notebooks in order, each in its own kernel, with bars and times, and ends with a table and a report.
+
+    adaptlab run [--from 02] [--to 04] [--check] [--write-outputs]
+
+Steps keep what they finished, so a run that was stopped or failed goes on from there when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+import config
+from adaptlab import committed, kernel, report
+from adaptlab.capture import record_timing
+from adaptlab.files import atomic_write_text
+from config import LabError, Settings
+
+NOTEBOOKS = (
+    "00Setup/00_Recap_and_Evidence.ipynb",
+    "01Inference_Time_Scaling/01_BestOfN.ipynb",
+    "02SyntheticDataGen/01SDGHub.ipynb",
+    "03ModelAdaptation/01ModelAdaptation.ipynb",
+    "04Evaluation/01_Evaluation.ipynb",
+    "05Conclusion/01_Synthesis.ipynb",
+)
+QUIET_SECONDS = 15.0  # between two lines of progress where there is no terminal
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end."""
+
+
+# ------------------------------------------------------------------------------------------------ progress
+
+
+class Bars:
+    """The bar of a notebook and the bar of the step inside it; plain lines now and then where nobody watches."""
+
+    def __init__(self, title: str, total: int, feed: Path) -> None:
+        self.title = title
+        self.total = total
+        self.live = sys.stderr.isatty()
+        self.outer = tqdm(total=total, desc=title, unit="cell", disable=not self.live, file=sys.stderr)
+        self.inner: tqdm[Any] | None = None
+        self._feed = _Feed(feed)
+        self._spoke = time.monotonic()
+
+    def __call__(self, cells: kernel.Cells) -> None:
+        """Show where the run is."""
+        self.outer.update(cells.done - self.outer.n)
+        step = self._feed.newest()
+        if self.live:
+            self.outer.refresh()
+            self._show(step)
+        elif time.monotonic() - self._spoke >= QUIET_SECONDS:
+            self._spoke = time.monotonic()
+            print(f"  cell {cells.done} of {cells.total}{_words(step)}", file=sys.stderr, flush=True)
+
+    def _show(self, step: dict[str, Any] | None) -> None:
+        """The inner bar: made, moved or taken away."""
+        if self.inner is not None and (step is None or step["desc"] != self.inner.desc.removesuffix(": ")):
+            self.inner.close()
+            self.inner = None
+        if step is None:
+            return
+        if self.inner is None:
+            self.inner = tqdm(total=step["total"], desc=step["desc"], leave=False, position=1, file=sys.stderr)
+            self.inner.start_t = time.time() - step["seconds"]
+        self.inner.update(step["n"] - self.inner.n)
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.inner is not None:
+            self.inner.close()
+        self.outer.close()
+
+
+class _Feed:
+    """The lines that the running notebook appends to its progress file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+        self._step: dict[str, Any] | None = None
+
+    def newest(self) -> dict[str, Any] | None:
+        """The step that is running, None between steps; a line that is half written is read next time."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self._read)
+                data = stream.read()
+        except OSError:
+            return self._step
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            self._step = _step(line)
+        return self._step
+
+
+def _step(line: bytes) -> dict[str, Any] | None:
+    """One line of progress; None for the end of a step and for what is no such line."""
+    try:
+        value = json.loads(line)
+        total = value.get("total")
+        step = {"desc": str(value["desc"]), "n": int(value["n"]), "seconds": float(value.get("seconds", 0))}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return None if value.get("done") is True else {**step, "total": int(total) if total else None}
+
+
+def _words(step: dict[str, Any] | None) -> str:
+    """A step's progress with its time left, as text."""
+    if step is None:
+        return ""
+    return "; " + tqdm.format_meter(step["n"], step["total"], step["seconds"], ncols=80, prefix=step["desc"])
+
+
+# ------------------------------------------------------------------------------------------------ running
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was asked for."""
+
+    settings: Settings
+    root: Path
+    notebooks: list[str]
+    folder: Path
+    cwd: Path | None = None
+    check: bool = False
+    write_outputs: bool = False
+
+
+def run_all(run: Run) -> list[report.Page]:
+    """Execute the notebooks in order; stops at the first that fails, and always leaves a whole report behind."""
+    pages = [report.Page(name, "", "not run", None) for name in run.notebooks]
+    problem = ""
+    for number, name in enumerate(run.notebooks):
+        pages[number], problem = _run_one(run, number, name)
+        report.write_index(run.folder, heading(run.settings), pages, report.ladder(run.settings))
+        if problem:
+            break
+    if problem:
+        raise NotebookFailed(problem)
+    return pages
+
+
+class NotebookFailed(Exception):
+    """A notebook stopped, or a replay differs; the message is one sentence."""
+
+
+def _run_one(run: Run, number: int, name: str) -> tuple[report.Page, str]:
+    """Execute one notebook and write its page, also if a cell failed; returns the page and what is wrong."""
+    original = _read(run.root / name)
+    notebook = nbformat.from_dict(original)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    title = f"{number + 1}/{len(run.notebooks)} {Path(name).stem}"
+    print(f"{title}: {kernel.code_cells(notebook)} code cells", file=sys.stderr, flush=True)
+    started = time.monotonic()
+    problem = ""
+    try:
+        _execute(run, notebook, title)
+    except kernel.CellFailed as error:
+        problem = f"{name}, {error}"
+    seconds = time.monotonic() - started
+    if not problem:
+        print(f"  done in {seconds:.0f} s", file=sys.stderr, flush=True)
+        problem = _finished(run, name, original, notebook, seconds)
+    page = _write_pages(run.folder, name, notebook)
+    return report.Page(name, page, "failed" if problem else "done", seconds / 60, failed=bool(problem)), problem
+
+
+def _execute(run: Run, notebook: NotebookNode, title: str) -> None:
+    """Run the cells in a scratch folder, with this run's profile and mode, and bars."""
+    with _scratch(run.root) as scratch:
+        feed = scratch / "progress.jsonl"
+        variables = {
+            "LAB_PROFILE": run.settings.profile.name,
+            "LAB_MODE": run.settings.mode,
+            "LAB_PROGRESS": str(feed),
+            "IPYTHONDIR": str(scratch / "ipython"),
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }
+        if os.environ.get("LAB_DOCUMENT"):
+            variables["LAB_DOCUMENT"] = str(run.settings.document)
+        folder = run.cwd or scratch / "work"
+        folder.mkdir(parents=True, exist_ok=True)
+        with Bars(title, kernel.code_cells(notebook), feed) as bars:
+            kernel.execute(notebook, folder, variables, bars)
+
+
+@contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """A folder for one notebook's working files, inside the ignored outputs, gone afterwards."""
+    parent = root / "outputs"
+    parent.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".scratch-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _finished(run: Run, name: str, original: NotebookNode, notebook: NotebookNode, seconds: float) -> str:
+    """What follows a notebook that ran through: its time is noted, its outputs stored or compared."""
+    if run.settings.mode != "prebuilt":
+        record_timing(run.settings, name.removesuffix(".ipynb"), seconds)
+    if run.write_outputs:
+        committed.store(notebook, run.root / name)
+    if run.check:
+        found = committed.differences(original, notebook)
+        return f"{name}, {found[0]}" if found else ""
+    return ""
+
+
+def _write_pages(folder: Path, name: str, notebook: NotebookNode) -> str:
+    """The executed notebook and its HTML page in the report; returns the page's file name."""
+    stem = name.removesuffix(".ipynb").replace("/", "_")
+    atomic_write_text(folder / f"{stem}.ipynb", nbformat.writes(notebook) + "\n")
+    atomic_write_text(folder / f"{stem}.html", report.notebook_page(notebook, Path(name).stem))
+    return f"{stem}.html"
+
+
+def _read(path: Path) -> NotebookNode:
+    """The notebook at `path`, or a sentence."""
+    if not path.is_file():
+        raise LabError(f"{path} is missing: restore it with git checkout.")
+    try:
+        return committed.read(path)
+    except (ValueError, AttributeError, KeyError) as error:  # not JSON, or JSON that is no notebook
+        raise LabError(f"{path} is no readable notebook: restore it with git checkout.") from error
+
+
+def heading(settings: Settings) -> str:
+    """What a report is of, in one line."""
+    words = {"prebuilt": "replay of the prebuilt results", "live": "live run", "auto": "run"}
+    return f"{words[settings.mode]}, profile {settings.profile.name}, document {settings.document.name}"
+
+
+def selected(first: str | None, last: str | None, notebooks: Sequence[str] = NOTEBOOKS) -> list[str]:
+    """The notebooks from one section number to another, both included."""
+    sections = [name[:2] for name in notebooks]
+    for option, value in (("--from", first), ("--to", last)):
+        if value is not None and value.zfill(2) not in sections:
+            raise LabError(f"{option} is {value!r}: choose one of {', '.join(sections)}.")
+    low = sections.index(first.zfill(2)) if first else 0
+    high = sections.index(last.zfill(2)) if last else len(sections) - 1
+    if low > high:
+        raise LabError(f"--from {first} comes after --to {last}: swap them.")
+    return list(notebooks[low : high + 1])
+
+
+# ------------------------------------------------------------------------------------------------ command
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options of `adaptlab run`."""
+    parser = argparse.ArgumentParser(prog="adaptlab run", description="Run the notebooks in order.")
+    parser.add_argument("--profile", help=f"one of {', '.join(config.PROFILES)}; else LAB_PROFILE, else the hardware")
+    parser.add_argument("--mode", help=f"one of {', '.join(config.MODES)}; else LAB_MODE, else auto")
+    parser.add_argument("--json", action="store_true", help="print the closing table as JSON")
+    parser.add_argument("--from", dest="first", metavar="NN", help="the first section, such as 02")
+    parser.add_argument("--to", dest="last", metavar="NN", help="the last section, such as 04")
+    parser.add_argument("--check", action="store_true", help="fail where a replay's outputs are not the committed ones")
+    parser.add_argument("--write-outputs", action="store_true", help="store a replay's outputs in the repository")
+    parser.add_argument("--cwd", type=Path, help="the working directory of the kernels; else a scratch folder")
+    parser.add_argument("--root", type=Path, default=config.ROOT, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the notebooks; 0 when all are done, 1 when one failed, 2 for a wrong option, 130 after Ctrl-C."""
+    options = parse(argv)
+    for value, variable in ((options.profile, "LAB_PROFILE"), (options.mode, "LAB_MODE")):
+        if value is not None:
+            os.environ[variable] = value
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _main(options)
+    except LabError as error:
+        return _stop(2, str(error))
+    except NotebookFailed as error:
+        return _stop(1, f"{error} What was finished is kept; run again to go on from there.")
+    except Terminated:
+        return _stop(143, "ended; what was finished is kept, and the next run goes on from there.")
+    except KeyboardInterrupt:
+        return _stop(130, "stopped; what was finished is kept, and the next run goes on from there.")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _main(options: argparse.Namespace) -> int:
+    """Run, then print the table and the report's path."""
+    run = _run_of(options)
+    started = time.monotonic()
+    pages = run_all(run)
+    found = report.ladder(run.settings)
+    index = run.folder / "index.html"
+    if options.json:
+        print(json.dumps(_as_json(found, pages, index), ensure_ascii=False, indent=2))
+        return 0
+    print(f"\n{report.closing_table(found, pages)}")
+    print(f"this run took {(time.monotonic() - started) / 60:.1f} minutes")
+    print(f"report: {index}")
+    return 0
+
+
+def _run_of(options: argparse.Namespace) -> Run:
+    """The checked options as a run."""
+    settings = config.settings()
+    if (options.write_outputs or options.check) and settings.mode != "prebuilt":
+        raise LabError("--write-outputs and --check compare replays: add --mode prebuilt.")
+    root = options.root.resolve()
+    notebooks = selected(options.first, options.last)
+    for name in notebooks:
+        _read(root / name)
+    folder = settings.live_dir / ("replay" if settings.mode == "prebuilt" else "report")
+    return Run(settings, root, notebooks, folder, options.cwd, options.check, options.write_outputs)
+
+
+def _as_json(found: report.Ladder | None, pages: list[report.Page], index: Path) -> dict[str, Any]:
+    """The closing table for a program."""
+    return {
+        "label": found.label if found else None,
+        "ladder": [rung.model_dump() for rung in found.rungs] if found else [],
+        "notebooks": [{"name": page.name, "state": page.state, "minutes": page.minutes} for page in pages],
+        "report": str(index),
+    }
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    """Turn the signal into an exception, so that the kernel is stopped on the way out."""
+    raise Terminated
+
+
+def _stop(code: int, text: str) -> int:
+    """Say why the run ends."""
+    print(f"adaptlab run: {text}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""What every notebook needs before its idea: the document, its chunks and index, the benchmark, and asking an arm."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from adaptlab import benchmark, documents, evaluation, files
+from adaptlab.artifacts import Lab, Result
+from adaptlab.retrieval import Index
+from adaptlab.schemas import Arm, Chunk, Fact, Generation, Question, Section
+from adaptlab.stats import wilson
+from config import LabError, TrainingSettings
+
+if TYPE_CHECKING:
+    from adaptlab.training_records import TrainingResult
+
+FACTS = "facts.jsonl"
+BENCHMARK = "benchmark.jsonl"
+
+
+def document(lab: Lab) -> str:
+    """The whole text of the document that `LAB_DOCUMENT` names, or of the shipped rulebook."""
+    return documents.load(lab.settings.document)
+
+
+def benchmark_path(lab: Lab) -> Path:
+    """The file of questions: LAB_BENCHMARK's, else the shipped one, else `<document>.questions.jsonl` beside the document."""
+    if lab.settings.benchmark:
+        return lab.settings.benchmark
+    if lab.settings.shipped_document:
+        return lab.settings.root / "00Setup" / BENCHMARK
+    path = lab.settings.document.with_suffix(".questions.jsonl")
+    if not path.is_file():
+        raise LabError(
+            f"There are no questions about {lab.settings.document.name}: name their file in LAB_BENCHMARK, "
+            "one JSON object a line as in 00Setup/benchmark.jsonl."
+        )
+    return path
+
+
+def questions(lab: Lab) -> list[Question]:
+    """The benchmark's questions."""
+    return benchmark.load_questions(benchmark_path(lab))
+
+
+def facts(lab: Lab, text: str) -> list[Fact]:
+    """The document's registry of facts; empty for a document without one (a chunk then stands in for its facts)."""
+    path = lab.settings.document.with_name(FACTS)
+    return benchmark.load_facts(path, text) if lab.settings.shipped_document and path.is_file() else []
+
+
+def chunks(lab: Lab, text: str) -> list[Chunk]:
+    """The document's chunks at the profile's size."""
+    return documents.chunks(text, size=lab.profile.chunk_chars, overlap=lab.profile.chunk_overlap)
+
+
+def index(lab: Lab, text: str) -> Index:
+    """The search index over the whole document."""
+    return Index(chunks(lab, text), text)
+
+
+def part(lab: Lab, text: str, title: str | None = None) -> list[Chunk]:
+    """The chunks under the heading that starts with `title`; for None, the part that the profile synthesises from."""
+    wanted = title or lab.settings.part_title
+    if wanted:
+        section = _section(documents.sections(text), wanted, lab.settings.document.name)
+        return [chunk for chunk in chunks(lab, text) if section.start <= chunk.start < section.end]
+    whole, limit = chunks(lab, text), lab.profile.part_chars
+    return whole if limit is None else richest_part(whole, limit)
+
+
+def _section(sections: Sequence[Section], title: str, name: str) -> Section:
+    """The section named so, its end moved to the next heading of the same or a higher level."""
+    for position, section in enumerate(sections):
+        if section.title.lower().startswith(title.lower()):
+            later = (s.start for s in sections[position + 1 :] if s.level <= section.level)
+            return section.model_copy(update={"end": next(later, sections[-1].end)})
+    known = ", ".join(s.title for s in sections if s.level == 1)[:200]
+    raise LabError(f"LAB_PART names {title!r}, but {name} has no such heading: choose one of its headings, such as {known}.")
+
+
+def richest_part(whole: Sequence[Chunk], limit: int) -> list[Chunk]:
+    """The run of chunks of at most `limit` characters with the most digits: where rules and tables stand."""
+    digits = [len(re.findall(r"\d", chunk.text)) for chunk in whole]
+    best, best_score, start, size, score = (0, 0), -1, 0, 0, 0
+    for end, chunk in enumerate(whole):
+        size, score = size + len(chunk.text), score + digits[end]
+        while size > limit and start < end:
+            size, score, start = size - len(whole[start].text), score - digits[start], start + 1
+        if score > best_score:
+            best, best_score = (start, end + 1), score
+    return list(whole[best[0] : best[1]])
+
+
+def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
+    """A local generator for a role or model name, or the endpoint's if that is where the model lives."""
+    from adaptlab import generation, models
+
+    spec = lab.settings.model(model)
+    if spec.remote:
+        endpoint = lab.settings.endpoint
+        if not endpoint.url:
+            raise LabError(f"{spec.name} is reached through an endpoint: set LAB_ENDPOINT_URL (and LAB_ENDPOINT_KEY).")
+        return generation.EndpointGenerator(endpoint.url, endpoint.key, endpoint.model or spec.name)
+    return generation.LocalGenerator(models.load(spec, lab.settings, adapter))
+
+
+@contextmanager
+def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
+    """Where the teacher answers, as SDG Hub wants to be told: the configured endpoint, else a server of our own."""
+    endpoint, name = lab.settings.endpoint, lab.settings.teacher.name
+    if endpoint.url:
+        yield {"model": f"openai/{endpoint.model or name}", "api_base": endpoint.url, "api_key": endpoint.key or "none"}
+        return
+    from adaptlab import serving
+
+    with serving.running(models=[name]) as url:
+        yield {"model": f"hosted_vllm/{name}", "api_base": url, "api_key": serving.client_key()}
+
+
+def ask(lab: Lab, arm: Arm, asked: Sequence[Question], progress: Any, search: Index | None = None,
+        text: str | None = None, adapter: Path | None = None) -> list[Generation]:
+    """Every candidate of one arm, each question kept on disk as it is answered; a killed run goes on from there."""
+    partial = lab.partial(re.sub(r"\W+", "-", arm.name))
+    done = [Generation.model_validate(line) for line in partial.read()]
+    with progress(total=len(asked), desc=arm.name) as bar:
+        bar.update(len({item.question_id for item in done}))
+
+        def keep(items: list[Generation]) -> None:
+            for item in items:
+                partial.append(item)
+            bar.update(1)
+
+        return evaluation.run_arm(
+            arm, asked, generator(lab, arm.model, adapter), search, text, k=lab.profile.retrieval_k, on_done=keep,
+            done=done, max_tokens=lab.profile.sampling.max_new_tokens, seed=lab.settings.seeds.sampling,
+        )
+
+
+def generations(*results: Result) -> list[Generation]:
+    """The generations that steps have stored."""
+    return [Generation.model_validate(item) for result in results for item in result.data]
+
+
+def groups(asked: Sequence[Question]) -> dict[str, list[Question]]:
+    """The benchmark's groups that every section shows: lookups by split, reasoning, and the unanswerable."""
+    parts = {
+        "lookup, facts that synthesis may see": benchmark.lookup(asked, split="visible"),
+        "lookup, held-out facts": benchmark.lookup(asked, split="held_out"),
+        "reasoning": [q for q in asked if q.category in ("multi_step_rule", "implicit_reasoning")],
+        "unanswerable": [q for q in asked if q.category == "unanswerable"],
+    }
+    return {name: members for name, members in parts.items() if members}
+
+
+def group_scores(stored: Sequence[Generation], asked: Sequence[Question], **options: Any) -> pd.DataFrame:
+    """`evaluation.score_table` once for each of `groups`, with the group as a column."""
+    parts = []
+    for name, members in groups(asked).items():
+        scores = evaluation.score_table(stored, members, **options)
+        scores.insert(1, "questions", name)
+        parts.append(scores)
+    return pd.concat(parts, ignore_index=True)
+
+
+def ask_skills(lab: Lab, adapter: Path | None, count: int, progress: Any) -> list[dict[str, Any]]:
+    """Right or wrong on `count` items of each general skill, from worlds that no training has seen."""
+    from adaptlab.miniature.skills import skill_items
+    from adaptlab.scoring import strict
+
+    items = skill_items(count, "forgetting")
+    name = "adapter" if adapter else "base"
+    with progress(total=len(items), desc=f"Skills of the {name}") as bar:
+        replies = generator(lab, "student", adapter).generate(
+            [item.messages for item in items], max_tokens=lab.profile.sampling.max_new_tokens, seeds=0,
+            on_item=lambda at, completions: bar.update(1),
+        )
+    return [{"model": name, "skill": item.skill, "group": item.group, "item": number,
+             "text": reply[0].text, "right": strict(item.question, reply[0].text)}
+            for number, (item, reply) in enumerate(zip(items, replies, strict=True))]
+
+
+def skill_scores(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Rates of each skill before and after, with intervals, the paired test and its verdict."""
+    from adaptlab.stats import mcnemar_exact, verdict
+
+    rows = []
+    for skill, part_of in verdicts.groupby("skill", sort=False):
+        wide = part_of.pivot(index="item", columns="model", values="right").astype(bool)
+        base, adapter = (wilson(int(wide[m].sum()), len(wide)) for m in ("base", "adapter"))
+        gained, lost = int((~wide.base & wide.adapter).sum()), int((wide.base & ~wide.adapter).sum())
+        p, change = mcnemar_exact(gained, lost), adapter.rate - base.rate
+        rows.append({"skill": skill, "n": len(wide), "base": base.rate, "base low": base.low, "base high": base.high,
+                     "adapter": adapter.rate, "adapter low": adapter.low, "adapter high": adapter.high,
+                     "change": change, "p": p, "verdict": verdict(p, change)})
+    return pd.DataFrame(rows)
+
+
+RUNGS = {
+    "base": ("base alone", "00Setup/00_Recap_and_Evidence"),
+    "base + retrieval": ("retrieval", "00Setup/00_Recap_and_Evidence"),
+    "base, majority": ("Best-of-N, majority, closed-book", "01Inference_Time_Scaling/01_BestOfN"),
+    "base + retrieval, majority": ("retrieval and Best-of-N", "01Inference_Time_Scaling/01_BestOfN"),
+    "adapter": ("adapter alone", "03ModelAdaptation/01ModelAdaptation"),
+    "adapter + retrieval": ("adapter and retrieval", "04Evaluation/01_Evaluation"),
+}
+
+
+def rungs(scores: pd.DataFrame, guess: pd.Series) -> list[dict[str, Any]]:
+    """The ladder's rows out of a score table by arm and the guess control of the closed-book arms."""
+    rows = []
+    for arm, (name, where) in RUNGS.items():
+        score = scores.loc[arm]
+        control = float(guess[arm]) if arm in guess.index else None
+        rows.append({"rung": name, "arm": arm, "n": int(score.n), "rate": float(score.rate), "low": float(score.low),
+                     "high": float(score.high), "guess": control, "notebook": where})
+    return rows
+
+
+def training_steps(rows: int, training: TrainingSettings) -> int:
+    """How many optimiser steps a run over `rows` rows takes."""
+    batches = math.ceil(rows / training.batch_size)
+    return max(1, int(math.ceil(batches / training.gradient_accumulation) * training.epochs))
+
+
+def follow(bar: Any) -> Callable[[dict[str, Any]], None]:
+    """A call-back for the trainer's log lines that moves a progress bar to the line's step."""
+    reached = 0
+
+    def moved(line: dict[str, Any]) -> None:
+        nonlocal reached
+        bar.update(max(0, line["step"] - reached))
+        reached = max(reached, line["step"])
+
+    return moved
+
+
+def with_cost(result: TrainingResult) -> Path:
+    """The adapter's folder, with the training log and what the run cost put beside the weights."""
+    cost = {"minutes": round(result.seconds / 60, 1), "epochs": round(result.epochs, 2), "steps": result.steps,
+            "rows": result.rows, "rows too long": result.left_out, "tokens": result.tokens,
+            "tokens per second": round(result.tokens_per_second), "trainable weights": result.trainable_parameters,
+            "weights": result.total_parameters, "peak memory (GB)": round(result.peak_memory_bytes / 1e9, 2)}
+    files.atomic_write_json(result.adapter_dir / "cost.json", cost)
+    shutil.copyfile(result.log_path, result.adapter_dir / "training_log.jsonl")
+    return result.adapter_dir
