@@ -27,7 +27,7 @@ from adaptlab.batching import Batcher, served_models
 from config import ROOT, LabError
 
 READY = "Serving "
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 KEY_VARIABLE = "LAB_SERVE_KEY"
 
 
