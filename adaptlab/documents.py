@@ -83,11 +83,17 @@ def _headings(text: str) -> Counter[str]:
 
 
 def running_heads(text: str) -> set[str]:
-    """Heading texts that repeat so often that they are page furniture and not sections."""
+    """Heading texts that are page furniture and not sections.
+
+    They repeat often, or in capitals they repeat what stands behind the colon of another heading: a page headed
+    "TREASURE" in "PART 7: TREASURE".
+    """
+    found = _headings(text)
+    parts = {head.partition(": ")[2] for head in found}
     return {
         head
-        for head, count in _headings(text).items()
-        if count > RUNNING_HEAD_REPEATS or (count > CAPITAL_HEAD_REPEATS and head.isupper())
+        for head, count in found.items()
+        if count > RUNNING_HEAD_REPEATS or (head.isupper() and (count > CAPITAL_HEAD_REPEATS or head in parts))
     }
 
 
