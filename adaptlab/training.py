@@ -195,7 +195,7 @@ def make_trainer(
         {side: [m.model_dump() for m in getattr(row, side)] for side in ("prompt", "completion")} for row in fitting
     ]
     with _quiet():
-        trainer = _trainer_class()(
+        trainer: Any = _trainer_class()(
             model=model,
             args=sft,
             train_dataset=Dataset.from_list(chats),
@@ -212,7 +212,7 @@ def make_trainer(
     return trainer
 
 
-def run_trainer(trainer: SFTTrainer, out_dir: str | Path, resume: bool = True) -> TrainingResult:
+def run_trainer(trainer: Any, out_dir: str | Path, resume: bool = True) -> TrainingResult:
     """Train, from the newest whole checkpoint of the same run if there is one, and save adapter, card and log.
 
     In `out_dir`: `adapter/` (safetensors, configuration, tokenizer, README.md), `training_log.jsonl`, `checkpoints/`.
@@ -272,7 +272,7 @@ def _trainer_class() -> type[SFTTrainer]:
 
     class LengthTrainer(SFTTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            dataset = train_dataset if train_dataset is not None else self.train_dataset
+            dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
             if self.args.train_sampling_strategy != "group_by_length":
                 return super()._get_train_sampler(train_dataset)
             lengths = [len(ids) for ids in dataset["input_ids"]]
@@ -295,7 +295,7 @@ def batches_by_length(lengths: Sequence[int], batch: int, seed: str) -> list[int
     return [index for group in [*batches, last] for index in group]
 
 
-def _result(trainer: SFTTrainer, folder: Path, log: Any, resumed: int | None) -> TrainingResult:
+def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> TrainingResult:
     trainable, everything = trainer.model.get_nb_trainable_parameters()  # counts 4-bit weights as they were
     seconds = log.before + perf_counter() - log.start
     lengths = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
@@ -319,7 +319,7 @@ def _result(trainer: SFTTrainer, folder: Path, log: Any, resumed: int | None) ->
     )
 
 
-def _save_adapter(trainer: SFTTrainer, result: TrainingResult) -> None:
+def _save_adapter(trainer: Any, result: TrainingResult) -> None:
     """Publish the adapter folder in one move, naming the base by its name and not by where it lies on this machine."""
     destination = result.adapter_dir
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -341,7 +341,8 @@ def _save_adapter(trainer: SFTTrainer, result: TrainingResult) -> None:
 
 def _length(tokenizer: PreTrainedTokenizerBase, row: Row) -> int:
     messages = [message.model_dump() for message in (*row.prompt, *row.completion)]
-    return len(tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"])
+    encoded: Any = tokenizer.apply_chat_template(messages, return_dict=True)
+    return len(encoded["input_ids"])
 
 
 def _device(settings: Profile) -> str:

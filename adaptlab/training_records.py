@@ -8,12 +8,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adaptlab import files
-
-if TYPE_CHECKING:
-    from trl import SFTTrainer
 
 SMALL_WEIGHTS = 200_000_000  # bytes of a base up to which its content, and not only its size, tells runs apart
 OnLog = Callable[[dict[str, Any]], None]
@@ -120,7 +117,7 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
-def fingerprint(trainer: SFTTrainer) -> str:
+def fingerprint(trainer: Any) -> str:
     """A hash of all that a run's weights depend on; a checkpoint of another run must not be gone on from."""
     ignored = ("output_dir", "logging_dir", "run_name", "hub_token", "push_to_hub_token", "logging_steps")
     arguments = {k: v for k, v in trainer.args.to_dict().items() if k not in ignored and not k.startswith("save_")}
@@ -144,7 +141,7 @@ def _stable(value: Any) -> Any:
 # -------------------------------------------------------------------------------------------------------------- card
 
 
-def card(trainer: SFTTrainer, result: TrainingResult, base: str) -> str:
+def card(trainer: Any, result: TrainingResult, base: str) -> str:
     """The adapter's README.md."""
     from importlib.metadata import version
 

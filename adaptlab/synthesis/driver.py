@@ -164,7 +164,7 @@ def _run(
                 if failures == number == HOPELESS:
                     raise LabError(
                         f"The teacher {teacher.model} at {teacher.api_base} failed on the first {number} documents "
-                        f"({result['error']}): check that it is running and that its name is right."
+                        f"({result['error']}): check that it is running, its name, and its key."
                     )
                 yield futures[future], result
     finally:
@@ -240,7 +240,7 @@ def _flow(path: Path) -> Flow:
 
 
 def _configure(flow: Flow, teacher: Teacher, seed: int | None) -> None:
-    extra = {} if seed is None else {"seed": seed}
+    extra: dict[str, Any] = {} if seed is None else {"seed": seed}
     flow.set_model_config(
         model=teacher.model,
         api_base=teacher.api_base,

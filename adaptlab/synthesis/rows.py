@@ -40,7 +40,7 @@ def to_training_rows(
 
 
 def _training_row(row: dict[str, Any]) -> Row:
-    generator = {name: row[name] for name in ("model", "temperature", "seed") if name in row}
+    generator: dict[str, Any] = {name: row[name] for name in ("model", "temperature", "seed") if name in row}
     return Row(
         id=row["row_id"],
         prompt=[Message(role="user", content=prompts.closed_book(row["question"]))],
