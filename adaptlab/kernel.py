@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -101,13 +102,17 @@ def _client(notebook: NotebookNode, folder: Path, cells: Cells, manager: AsyncKe
 async def _run(
     client: NotebookClient, kernel: AsyncKernelManager, environment: dict[str, str], stopped: threading.Event
 ) -> NotebookNode:
-    """Execute, and see the kernel off in any case: it may finish what it must, then it is ended."""
+    """Execute, and see the kernel off in any case: it is interrupted, may finish what it must, then it is ended.
+
+    What a cell writes to its standard error is among its outputs; only the kernel's own words on its end are dropped.
+    """
     try:
-        return await client.async_execute(env=environment)
-    except asyncio.CancelledError:
+        return await client.async_execute(env=environment, stderr=subprocess.DEVNULL)
+    except (asyncio.CancelledError, DeadKernelError) as error:
         await _end_watchers()
-        if kernel.has_kernel:
-            await kernel.interrupt_kernel()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # which nbclient takes for a dead kernel
+            raise asyncio.CancelledError from error
         raise
     finally:
         if await kernel.is_alive():

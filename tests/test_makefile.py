@@ -1,0 +1,236 @@
+"""Set-up from nothing: the right Python, PyTorch never replaced nor with CUDA by surprise, half-made work redone."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from adaptlab import setup_env
+from adaptlab.runner import NOTEBOOKS
+from config import ROOT
+
+OUTER = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON", "VENV", "VENV_DEMO")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment without an outer make's variables."""
+    return {name: value for name, value in os.environ.items() if name not in OUTER} | more
+
+
+def make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, env=environment(**variables), capture_output=True, text=True)
+
+
+def set_up(venv: Path, *options: str) -> list[str]:
+    return [sys.executable, "-P", str(ROOT / "adaptlab" / "setup_env.py"), "--venv", str(venv), *options]
+
+
+def pins(name: str) -> dict[str, set[str]]:
+    """The pinned versions of a compiled file by package."""
+    found: dict[str, set[str]] = {}
+    for line in (ROOT / name).read_text("utf-8").splitlines():
+        package, _, rest = line.partition("==")
+        found.setdefault(package, set()).add(rest.split(";")[0].strip())
+    return found
+
+
+# ------------------------------------------------------------------------------------------- requirements
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-demo.txt"])
+def test_requirements_are_pinned_without_index_lines_pytorch_or_cuda(name):
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    assert lines and all(re.match(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; .+)?$", line) for line in lines)
+    assert not [line for line in lines if re.match(r"(torch|triton|nvidia-\S*|cuda-\S*)==", line)]
+
+
+def test_every_wanted_pin_is_in_the_compiled_requirements():
+    wanted = re.findall(r"^([a-z][\w-]*)==(\S+)$", (ROOT / "requirements.in").read_text("utf-8"), re.MULTILINE)
+    compiled = pins("requirements.txt")
+    assert len(wanted) > 8
+    assert [name for name, version in wanted if name != "torch" and compiled.get(name) != {version}] == []
+
+
+def test_a_replay_uses_the_same_versions_as_a_live_run():
+    whole = pins("requirements.txt")
+    replay = pins("requirements-demo.txt")
+    assert [name for name, versions in replay.items() if not versions <= whole.get(name, set())] == []
+
+
+# ------------------------------------------------------------------------------------------- make
+
+
+def test_without_a_fitting_python_make_says_one_sentence_and_makes_nothing(tmp_path):
+    done = make("env", "PYTHON=/bin/false no-such-python", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode == 2
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("The lab needs Python 3.11 or 3.12") and "PYTHON=" in first
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ci_does_what_make_test_does():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    lines = script.read_text("utf-8").splitlines()
+    assert "set -euo pipefail" in lines and lines[-1] == "make test"
+
+
+def test_a_folder_that_is_not_ours_is_never_removed(tmp_path):
+    mine = tmp_path / "venv"
+    mine.mkdir()
+    (mine / "precious.txt").write_text("keep", encoding="utf-8")
+    done = subprocess.run(set_up(mine, "--no-torch"), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Set-up stopped: venv exists and was not made by this Makefile: move it away")
+    cleaned = make("clean", f"VENV={mine}", f"VENV_DEMO={tmp_path / 'none'}", "--dry-run")
+    assert cleaned.returncode == 0
+    assert (mine / "precious.txt").read_text("utf-8") == "keep"
+
+
+def test_an_interrupted_environment_is_made_again_and_a_finished_one_is_left_alone(tmp_path):
+    venv = tmp_path / "venv"
+    wanted = f"setuptools=={min(pins('requirements.txt')['setuptools'])}"
+    listed = tmp_path / "few.txt"
+    listed.write_text(f"{wanted}\n", encoding="utf-8")
+    command = set_up(venv, "--no-torch", "--requirements", str(listed))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (venv / "lab-owned").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "Interrupted: venv is half made, and the next make makes it again."
+    assert venv.exists() and not (venv / setup_env.STAMP).exists()
+
+    redone = subprocess.run(command, capture_output=True, text=True)
+    assert redone.returncode == 0, redone.stderr
+    assert redone.stdout.startswith("venv is half made; it is made again.")
+    code = "import adaptlab, config; print(config.ROOT)"
+    inside = subprocess.run([venv / "bin" / "python", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert inside.stdout.strip() == str(ROOT), inside.stderr
+
+    stamp = (venv / setup_env.STAMP).stat()
+    left = subprocess.run(command, capture_output=True, text=True)
+    assert (left.returncode, left.stdout, left.stderr) == (0, "", "")
+    assert (venv / setup_env.STAMP).stat().st_mtime_ns == stamp.st_mtime_ns
+    before = setup_env.wanted_stamp(listed, torch=False)
+    listed.write_text(f"{wanted}\n# one line more\n", encoding="utf-8")
+    assert setup_env.wanted_stamp(listed, torch=False)["requirements"] != before["requirements"]
+
+
+# ------------------------------------------------------------------------------------------- PyTorch
+
+
+def test_an_index_that_does_not_answer_is_noticed_within_seconds():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        started = time.monotonic()
+        assert not setup_env.reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/whl/cpu")
+        assert time.monotonic() - started < setup_env.PROBE_SECONDS + 2
+
+
+def test_an_index_that_has_torch_is_found(tmp_path):
+    (tmp_path / "torch").mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_port}"
+        assert setup_env.reachable(index)
+        assert not setup_env.reachable(f"{index}/elsewhere")
+        server.shutdown()
+
+
+def wheel(folder: Path, *needs: str) -> None:
+    """A wheel named like PyTorch that holds nothing but its metadata."""
+    info = "torch-2.13.0.dist-info"
+    metadata = "Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n" + "".join(f"Requires-Dist: {n}\n" for n in needs)
+    with zipfile.ZipFile(folder / "torch-2.13.0-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{info}/METADATA", metadata)
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture
+def only_local_wheels(tmp_path, monkeypatch):
+    """pip sees this folder and nothing else."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def empty_venv(tmp_path):
+    venv = tmp_path / "venv"
+    setup_env.create(venv, system_site=False)
+    return venv
+
+
+def test_cuda_is_refused_without_a_gpu_and_a_cpu_build_is_taken(only_local_wheels, empty_venv, monkeypatch, capsys):
+    monkeypatch.setattr(setup_env.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(setup_env, "has_nvidia_gpu", lambda: False)
+    nowhere = (only_local_wheels / "no-index").as_uri()
+    wheel(only_local_wheels, "filelock", 'nvidia-cublas==13.1; platform_system == "Linux"')
+    with pytest.raises(setup_env.SetupError, match="CUDA packages.*set TORCH_INDEX"):
+        setup_env.install_torch(empty_venv, nowhere)
+    assert setup_env.torch_version(setup_env.interpreter(empty_venv)) is None
+
+    wheel(only_local_wheels, "filelock")
+    setup_env.install_torch(empty_venv, nowhere)
+    assert setup_env.torch_version(setup_env.interpreter(empty_venv)) == "2.13.0"
+
+    wheel(only_local_wheels, 'nvidia-cublas==13.1; platform_system == "Linux"')
+    capsys.readouterr()
+    setup_env.install_torch(empty_venv, nowhere)
+    assert capsys.readouterr().out == "PyTorch 2.13.0 is already on this machine and stays as it is.\n"
+
+
+def test_no_torch_anywhere_is_one_sentence(only_local_wheels, empty_venv, monkeypatch):
+    monkeypatch.setattr(setup_env.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(setup_env, "has_nvidia_gpu", lambda: False)
+    with pytest.raises(setup_env.SetupError, match=r"^pip finds no torch==2\.13\.0 \(.*check the network"):
+        setup_env.install_torch(empty_venv, (only_local_wheels / "no-index").as_uri())
+
+
+def test_an_image_with_pytorch_is_seen_through(monkeypatch, tmp_path):
+    monkeypatch.delenv("LAB_SYSTEM_TORCH", raising=False)
+    has_torch = setup_env.torch_version(sys.executable) is not None
+    assert setup_env.wants_system_site(torch=True) is has_torch
+    assert setup_env.wants_system_site(torch=False) is False
+    monkeypatch.setenv("LAB_SYSTEM_TORCH", "0")
+    assert setup_env.wants_system_site(torch=True) is False
+    monkeypatch.setenv("LAB_SYSTEM_TORCH", "perhaps")
+    with pytest.raises(setup_env.SetupError, match="use auto, 0 or 1"):
+        setup_env.wants_system_site(torch=True)
+
+
+# ------------------------------------------------------------------------------------------- the replay
+
+
+@pytest.mark.slow
+def test_the_demo_replays_every_notebook_where_pytorch_is_not_installed(tmp_path):
+    if not (ROOT / "prebuilt" / "mini").is_dir() or not all((ROOT / name).is_file() for name in NOTEBOOKS):
+        pytest.skip("the notebooks or their prebuilt results are not in this clone yet")
+    done = make("demo", LAB_OUTPUTS=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    code = "import importlib.util as u; print(u.find_spec('torch'), u.find_spec('transformers'))"
+    inside = subprocess.run([ROOT / ".venv-demo/bin/python", "-c", code], capture_output=True, text=True)
+    assert inside.stdout.split() == ["None", "None"]
+    assert "prebuilt; profile mini" in done.stdout
+    index = Path(done.stdout.splitlines()[-1].removeprefix("report: "))
+    assert index.read_text("utf-8").count(">done<") == len(NOTEBOOKS)
