@@ -65,6 +65,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 <td class="number">{{ percent(rung.low) }} to {{ percent(rung.high) }}</td>
 <td class="number">{{ minutes(rung.minutes) }}</td></tr>
 {% endfor %}
+<tr><td>All notebooks together</td><td></td><td></td><td class="number">{{ minutes(ladder.minutes) }}</td></tr>
 </table>
 <p><img alt="The score of each rung with its interval" src="data:image/png;base64,{{ picture }}"></p>
 {% else %}
@@ -99,11 +100,12 @@ class Rung(BaseModel):
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rungs with the origin of their figures."""
+    """The rungs with the origin of their figures; `minutes` is what all notebooks took together."""
 
     rungs: list[Rung]
     label: str
     detectable: float | None = None
+    minutes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def ladder(settings: Settings) -> Ladder | None:
     result = Lab(settings).result("evaluation")
     rows, detectable = _rows(settings, result.data)
     spent = minutes_by_notebook(settings)
+    together = sum(spent.values())
     rungs: list[Rung] = []
     for number, row in enumerate(rows, 1):
         try:
@@ -138,7 +141,7 @@ def ladder(settings: Settings) -> Ladder | None:
         if rung.minutes is None and rung.notebook:
             rung.minutes = spent.pop(rung.notebook, None)  # a notebook's minutes stand at its first rung
         rungs.append(rung)
-    return Ladder(rungs, result.label, detectable) if rungs else None
+    return Ladder(rungs, result.label, detectable, together) if rungs else None
 
 
 def _rows(settings: Settings, data: Any) -> tuple[list[Any], float | None]:
@@ -191,7 +194,7 @@ def picture(found: Ladder) -> str:
 
     from adaptlab import figures
 
-    guess = next((rung.guess for rung in found.rungs if rung.guess is not None), None)
+    guess = max((rung.guess for rung in found.rungs if rung.guess is not None), default=None)
     frame = pd.DataFrame([rung.model_dump() for rung in found.rungs])
     figure: Figure = figures.ladder(frame, found.label, guess=guess, detectable=found.detectable)
     stream = io.BytesIO()
@@ -242,9 +245,8 @@ def closing_table(found: Ladder | None, pages: Sequence[Page]) -> str:
         (rung.rung, f"{percent(rung.rate)} ({percent(rung.low)} to {percent(rung.high)})", minutes(rung.minutes))
         for rung in found.rungs
     ]
-    whole = sum(rung.minutes or 0.0 for rung in found.rungs)
     lines = _aligned([("rung", "score (95 % interval)", "minutes"), *rows])
-    return f"{found.label}\n{lines}\nminutes of these rungs together: {minutes(whole)}"
+    return f"{found.label}\n{lines}\nall notebooks together: {minutes(found.minutes)} minutes"
 
 
 def _aligned(rows: Sequence[tuple[str, str, str]]) -> str:

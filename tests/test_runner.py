@@ -324,6 +324,7 @@ def test_the_ladder_shows_scores_intervals_minutes_and_origin(settings, monkeypa
     assert found is not None and found.label.startswith("live; profile mini; ")
     text = report.closing_table(found, [])
     assert re.search(r"adapter +70 % \(60 % to 80 %\) +2\.0$", text, re.MULTILINE)
+    assert text.endswith("all notebooks together: 2.0 minutes")
     page = report.index_page("live run", [], found)
     assert "base &lt;b&gt;alone&lt;/b&gt;" in page and "<b>" not in page
     assert found.label in page and "data:image/png;base64," in page
