@@ -153,7 +153,7 @@ MINI = Profile(
     quantisation="nf4",
     lora=LoraSettings(),
     training=TrainingSettings(
-        epochs=8, batch_size=16, gradient_accumulation=1, learning_rate=2e-3, optimizer="adamw_torch", max_length=512
+        epochs=8, batch_size=16, gradient_accumulation=1, learning_rate=2e-3, optimizer="adamw_torch", max_length=768
     ),
     sampling=SamplingSettings(),
     generation_batch=64,

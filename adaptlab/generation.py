@@ -255,8 +255,9 @@ class EndpointGenerator(Generator):
             )
             return self._read(raw.parse(), raw.retries_taken + 1, seed, perf_counter() - began)
         except (openai.OpenAIError, ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
+            never = getattr(error, "status_code", None) in (400, 413, 422)  # such as a prompt over the window
             failure = Completion(
-                finish_reason="error",
+                finish_reason="refused" if never else "error",
                 seconds=(perf_counter() - began) / count,
                 seed=seed,
                 status="error",

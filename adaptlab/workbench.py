@@ -17,13 +17,15 @@ from adaptlab.artifacts import Lab, Result
 from adaptlab.retrieval import Index
 from adaptlab.schemas import Arm, Chunk, Fact, Generation, Question, Section
 from adaptlab.stats import wilson
-from config import LabError, TrainingSettings
+from config import Endpoint, LabError, TrainingSettings
 
 if TYPE_CHECKING:
     from adaptlab.training_records import TrainingResult
 
 FACTS = "facts.jsonl"
 BENCHMARK = "benchmark.jsonl"
+KNOCK = "Are you there?"
+HOPELESS = 8  # if an endpoint leaves this many questions first and every one unanswered, it is not there
 
 
 def document(lab: Lab) -> str:
@@ -118,6 +120,7 @@ def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
     """Where the teacher answers, as SDG Hub wants to be told: the configured endpoint, else a server of our own."""
     endpoint, name = lab.settings.endpoint, lab.settings.teacher.name
     if endpoint.url:
+        _knock(endpoint, endpoint.model or name)
         yield {"model": f"openai/{endpoint.model or name}", "api_base": endpoint.url, "api_key": endpoint.key or "none"}
         return
     from adaptlab import serving
@@ -126,23 +129,54 @@ def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
         yield {"model": f"hosted_vllm/{name}", "api_base": url, "api_key": serving.client_key()}
 
 
+def _knock(endpoint: Endpoint, model: str) -> None:
+    """One short call, so that a missing key, a dead server or a wrong name is told before a whole run is lost."""
+    from adaptlab.generation import EndpointGenerator
+
+    asking = EndpointGenerator(str(endpoint.url), endpoint.key, model)
+    [[reply]] = asking.generate([[{"role": "user", "content": KNOCK}]], max_tokens=1, seeds=0)
+    if reply.status == "error" and reply.finish_reason != "refused":
+        raise LabError(reply.error)
+
+
 def ask(lab: Lab, arm: Arm, asked: Sequence[Question], progress: Any, search: Index | None = None,
         text: str | None = None, adapter: Path | None = None) -> list[Generation]:
-    """Every candidate of one arm, each question kept on disk as it is answered; a killed run goes on from there."""
+    """Every candidate of one arm, each question kept on disk as it is answered; a killed run goes on from there.
+
+    A question that an endpoint did not answer is not a wrong answer: what was answered is kept, and the step stops.
+    """
     partial = lab.partial(re.sub(r"\W+", "-", arm.name))
     done = [Generation.model_validate(line) for line in partial.read()]
+    remote = lab.settings.model(arm.model).remote
+    lost: list[str] = []
     with progress(total=len(asked), desc=arm.name) as bar:
         bar.update(len({item.question_id for item in done}))
+        before = bar.n
 
         def keep(items: list[Generation]) -> None:
+            problem = _unanswered(items) if remote else None
+            if problem is not None:
+                lost.append(problem)
+                if len(lost) == HOPELESS and bar.n == before:
+                    raise LabError(problem)
+                return
             for item in items:
                 partial.append(item)
             bar.update(1)
 
-        return evaluation.run_arm(
+        made = evaluation.run_arm(
             arm, asked, generator(lab, arm.model, adapter), search, text, k=lab.profile.retrieval_k, on_done=keep,
             done=done, max_tokens=lab.profile.sampling.max_new_tokens, seed=lab.settings.seeds.sampling,
         )
+    if lost:
+        rest = "the others are kept, so run again to ask only these"
+        raise LabError(f"{len(lost)} of {len(asked)} questions got no answer ({lost[0].rstrip('.')}): {rest}.")
+    return made
+
+
+def _unanswered(items: Sequence[Generation]) -> str | None:
+    """Why a question got no answer at all; None if it did, or if it can never get one."""
+    return next((i.error for i in items if i.status == "error" and i.finish_reason != "refused"), None)
 
 
 def generations(*results: Result) -> list[Generation]:

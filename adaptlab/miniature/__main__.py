@@ -1,8 +1,9 @@
-"""`python -m adaptlab.miniature tokenizer|pretrain|export|measure`: makes and measures the embedded models."""
+"""`python -m adaptlab.miniature tokenizer|pretrain|export|measure|card`: makes and measures the embedded models."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 
@@ -36,6 +37,19 @@ def _measure(options: argparse.Namespace) -> None:
         table.to_json(options.json, orient="records", indent=1)
 
 
+def _card(options: argparse.Namespace) -> None:
+    from adaptlab.miniature.card import write
+
+    measured = json.loads(options.measured.read_text("utf-8"))
+    stages = [{**json.loads((run / "stage.json").read_text("utf-8")), "tokens": _tokens_seen(run)} for run in options.runs]
+    print(write(options.folder, measured, stages))
+
+
+def _tokens_seen(run: Path) -> int:
+    """The tokens a stage has really seen, from the last line of its log."""
+    return int(json.loads((run / "log.jsonl").read_text("utf-8").splitlines()[-1])["tokens"])
+
+
 def main() -> None:
     """Parse the command line and run one of the commands."""
     parser = argparse.ArgumentParser(prog="python -m adaptlab.miniature", description=__doc__)
@@ -67,6 +81,11 @@ def main() -> None:
     one.add_argument("--teacher", action="store_true", help="also measure writing and checking")
     one.add_argument("--json", type=Path, help="write the table to this file too")
     one.set_defaults(run=_measure)
+    one = commands.add_parser("card", help="write a shipped model's card")
+    one.add_argument("folder", type=Path)
+    one.add_argument("measured", type=Path, help="the file that `measure --json` wrote")
+    one.add_argument("runs", type=Path, nargs="+", help="the folders of its training stages, in order")
+    one.set_defaults(run=_card)
     options = parser.parse_args()
     options.run(options)
 

@@ -20,7 +20,7 @@ MAX_PAIRS = 8
 EARLY_PASSAGES = (0.55, 0.25, 0.10, 0.07, 0.03)
 LATE_PASSAGES = (0.18, 0.20, 0.22, 0.25, 0.15)
 MIXES = {
-    "trunk": {"reading": 0.58, "writing": 0.14, "closed": 0.13, "chat": 0.05, "copy": 0.10},
+    "trunk": {"reading": 0.60, "writing": 0.18, "closed": 0.13, "chat": 0.05, "copy": 0.04},
     "student": {"reading": 0.70, "closed": 0.22, "chat": 0.08},
     "teacher": {"reading": 0.50, "writing": 0.40, "closed": 0.05, "chat": 0.05},
 }

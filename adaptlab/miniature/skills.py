@@ -134,14 +134,16 @@ def replay_rows(count: int, seed: str) -> list[Row]:
     """
     rng = random.Random(seed)
     makers = {
-        "reading": lambda: corpus.reading(rng, progress=0.5), "closed": lambda: corpus.closed(rng),
+        "reading": lambda: corpus.reading(rng, progress=0.2),
+        "closed": lambda: corpus.closed(rng),
         "chat": lambda: corpus.small_talk(rng),
     }
     rows = []
     for number in range(count):
         skill = rng.choices(list(makers), (0.5, 0.35, 0.15))[0]
-        messages = [Message(role=role, content=text) for role, text in makers[skill]()]  # type: ignore[arg-type]
-        rows.append(Row(id=f"replay-{number}", prompt=messages[:-1], completion=messages[-1:], source=f"replay: {skill}"))
+        (_, asked), (_, reply) = makers[skill]()[:2]
+        prompt, completion = [Message(role="user", content=asked)], [Message(role="assistant", content=reply)]
+        rows.append(Row(id=f"replay-{number}", prompt=prompt, completion=completion, source=f"replay: {skill}"))
     return rows
 
 

@@ -1,0 +1,178 @@
+"""How the embedded models are made, and that those shipped are what their cards say."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+import config
+from adaptlab import prompts
+from adaptlab.miniature import architecture, attention, corpus, measure, phrasings, pretrain, skills
+from adaptlab.miniature.catalogue import KINDS
+from adaptlab.miniature.forms import FORMS, entity_passage, table_passage
+from adaptlab.miniature.tokenizer import render
+from adaptlab.miniature.world import answer, new_entity, new_world
+
+SHIPPED = {"mini-granite": 8_000_000, "mini-teacher": 14_000_000}
+STUDENT = config.MODELS_DIR / "mini-granite"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(STUDENT)
+
+
+def test_conversations_follow_from_their_seed_alone() -> None:
+    first, again, other = (list(islice(corpus.conversations("trunk", seed), 20)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_fact_of_a_passage_can_be_read_in_it(form: str) -> None:
+    for seed in range(40):
+        world = new_world(seed)
+        shown = table_passage(world.rng, corpus.table_group(world)) if form == "table" else entity_passage(
+            world.rng, new_entity(world), form
+        )
+        for entity, attribute in shown.facts:
+            assert entity.values[attribute] in shown.text
+            assert entity.name in shown.text or entity.name in shown.title
+
+
+def test_every_attribute_has_trained_and_held_out_phrasings_that_differ() -> None:
+    for kind in KINDS:
+        for attribute in kind.attributes:
+            trained = {t.lower() for t in phrasings.SPECIFIC[kind.name, attribute.name]}
+            held_out = {t.lower() for t in phrasings.SPECIFIC_HELD_OUT[kind.name, attribute.name]}
+            assert trained and held_out and not trained & held_out
+    assert not {t.lower() for t in phrasings.GENERIC} & {t.lower() for t in phrasings.GENERIC_HELD_OUT}
+
+
+def test_training_never_asks_in_a_held_out_phrasing() -> None:
+    stems = [t.split("{")[0].strip().lower() for t in phrasings.GENERIC_HELD_OUT]
+    stems = [stem for stem in stems if len(stem) > 12]
+    asked = [text.lower() for c in islice(corpus.conversations("trunk", 5), 400) for role, text in c if role == "user"]
+    assert stems and not [stem for stem in stems for text in asked if text.startswith(stem)]
+
+
+def test_the_answers_mask_covers_the_assistants_words_and_nothing_else(tokenizer) -> None:
+    turns = [("user", "What is 2?"), ("assistant", "It is two."), ("user", "And 3?"), ("assistant", "Three.")]
+    ids, mask = pretrain.encode([render(turns)], tokenizer)[0]
+    assert tokenizer.decode(ids[mask]) == "It is two.<|end|>Three.<|end|>"
+
+
+def test_the_tokenizer_renders_what_pretraining_rendered(tokenizer) -> None:
+    turns = corpus.reading(random.Random(3))
+    messages = [{"role": role, "content": content} for role, content in turns]
+    assert tokenizer.apply_chat_template(messages, tokenize=False) == render(turns)
+
+
+def test_blocked_attention_computes_what_the_fused_kernel_does(tokenizer) -> None:
+    torch.manual_seed(0)
+    model = architecture.build("mini-granite", tokenizer).eval()
+    ids = torch.randint(5, 2000, (2, 300))
+    with torch.no_grad():
+        fused = model(ids).logits
+        model.set_attn_implementation(attention.NAME)
+        assert torch.allclose(model(ids).logits, fused, atol=1e-5)
+
+
+def test_a_grown_model_computes_what_its_trunk_does(tokenizer) -> None:
+    torch.manual_seed(0)
+    trunk, deep = (architecture.build(name, tokenizer).eval() for name in ("mini-granite", "mini-teacher"))
+    fresh = {name: p.detach() for name, p in deep.named_parameters()}
+    deep.load_state_dict(architecture.grow(dict(trunk.named_parameters()), fresh), strict=False)
+    ids = torch.randint(5, 2000, (1, 40))
+    with torch.no_grad():
+        assert torch.allclose(deep(ids).logits, trunk(ids).logits, atol=1e-4)
+
+
+def _stage(tokens: int) -> pretrain.Stage:
+    return pretrain.Stage("mini-granite", "trunk", tokens, step_tokens=600, micro_tokens=600, max_length=400, warmup=2)
+
+
+def test_a_resumed_pretraining_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = torch.load(pretrain.train(_stage(2400), STUDENT, tmp_path / "whole"), weights_only=True)
+    broken = pretrain.Trainer(_stage(2400), STUDENT, tmp_path / "broken")
+    (tmp_path / "broken").mkdir()
+    for _ in range(2):
+        broken.run_step(4)
+    pretrain._save(tmp_path / "broken", broken.masters, broken.optims, broken.step, broken.seen)
+    resumed = torch.load(pretrain.train(_stage(2400), STUDENT, tmp_path / "broken"), weights_only=True)
+    assert resumed["seen"] == whole["seen"]
+    assert all(torch.equal(resumed["model"][name], weight) for name, weight in whole["model"].items())
+
+
+def test_an_export_loads_back_as_bfloat16_safetensors(tmp_path: Path) -> None:
+    trainer = pretrain.Trainer(_stage(600), STUDENT, tmp_path)
+    pretrain._save(tmp_path, trainer.masters, trainer.optims, 0, 0)
+    pretrain.export(tmp_path / "checkpoint.pt", "mini-granite", STUDENT, tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size <= SHIPPED["mini-granite"]
+    assert not list((tmp_path / "out").glob("*.bin"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_is_small_enough_and_has_a_card(name: str) -> None:
+    folder = config.MODELS_DIR / name
+    assert (folder / "model.safetensors").stat().st_size <= SHIPPED[name]
+    card = (folder / "README.md").read_text("utf-8")
+    assert "measured" in card.lower() and "seed" in card.lower()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_is_a_granite_whose_multipliers_matter(name: str) -> None:
+    settings = json.loads((config.MODELS_DIR / name / "config.json").read_text("utf-8"))
+    assert settings["architectures"] == ["GraniteForCausalLM"]
+    assert settings["max_position_embeddings"] >= 1024
+    factors = ("embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling")
+    assert all(settings[factor] != 1 for factor in factors)
+
+
+def test_the_card_holds_the_figures_of_the_measurement_beside_it() -> None:
+    for name in SHIPPED:
+        rows = json.loads((config.MODELS_DIR / name / "measured.json").read_text("utf-8"))
+        card = (config.MODELS_DIR / name / "README.md").read_text("utf-8")
+        for row in rows:
+            assert f"| {row['rate']:.2f} " in card and row["measure"].strip() in card
+
+
+def test_reading_items_hold_their_answer_and_absent_ones_do_not() -> None:
+    for i in range(24):
+        item = skills.reading_item(f"test {i}", FORMS[i % 4])
+        assert item.question.answer in item.messages[0].content
+        assert 3 <= item.messages[0].content.count("\n\n[") + 1 <= 5
+    assert skills.reading_item("test", "list", answerable=False).question.answer == prompts.NOT_IN_PASSAGE
+
+
+def test_replay_rows_are_reproducible_and_end_with_the_assistant() -> None:
+    rows = skills.replay_rows(30, "seed")
+    assert rows == skills.replay_rows(30, "seed")
+    assert {row.completion[0].role for row in rows} == {"assistant"}
+    assert {row.source for row in rows} == {"replay: reading", "replay: closed", "replay: chat"}
+
+
+def test_the_guess_control_scores_answers_against_other_gold() -> None:
+    class Constant:
+        def generate(self, chats, **_):
+            return [[type("C", (), {"text": "It is 12."})()] for _ in chats]
+
+    rows = {row["measure"].strip(): row for row in measure.closed_rows(Constant(), 60)}
+    assert set(rows) == {"closed-book, unseen worlds (cannot know)", "its guess control (gold permuted within attribute)"}
+    assert all(row["rate"] < 0.3 for row in rows.values())
+
+
+def test_the_perfect_answer_passes_the_strict_scorer() -> None:
+    for seed in range(60):
+        world = new_world(f"perfect {seed}")
+        entity = new_entity(world)
+        for attribute in entity.values:
+            question = skills.as_question("q", entity, attribute, "What is it?")
+            assert measure.strict(question, answer(entity, attribute)), answer(entity, attribute)
