@@ -344,14 +344,17 @@ def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
         assert asyncio.run(cell()) == 2
 
 
-def test_a_teacher_that_is_not_there_is_one_sentence_and_not_a_long_wait(tmp_path: Path) -> None:
+def test_a_teacher_that_is_not_there_is_one_sentence_and_not_a_long_wait(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     start = time.monotonic()
     with pytest.raises(LabError, match="hosted_vllm/mini-teacher.*check that it is running"):
         synthesis.generate(
             synthesis.QA_FLOW, passages(26), model="hosted_vllm/mini-teacher", api_base="http://127.0.0.1:9/v1",
             num_retries=0, out_dir=tmp_path,
         )
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 60
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:

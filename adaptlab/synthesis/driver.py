@@ -63,7 +63,7 @@ def load_flow(
     temperature: float = 0.7,
     seed: int | None = None,
     max_tokens: int = 512,
-    timeout: float = 120.0,
+    timeout: float = 300.0,
     num_retries: int = 2,
 ) -> Flow:
     """A flow from its YAML, its model configured; the lab's own blocks are registered first.
@@ -90,7 +90,7 @@ def generate(
     out_dir: str | Path,
     on_done: OnDone | None = None,
     max_concurrency: int = 8,
-    timeout: float = 120.0,
+    timeout: float = 300.0,
     num_retries: int = 2,
 ) -> Generated:
     """Run the flow on every document once for each seed; several seeds give several phrasings of each fact.
@@ -152,21 +152,25 @@ def _run(
     if not jobs:
         return
     _sdg_hub()
-    local = threading.local()
-    pool = ThreadPoolExecutor(max_workers=min(workers, len(jobs)), thread_name_prefix="synthesis")
-    failures = 0
+    with _quiet(), _cancelling(ThreadPoolExecutor(min(workers, len(jobs)), "synthesis")) as pool:
+        local, failures = threading.local(), 0
+        futures = {pool.submit(_document, local, path, teacher, *job, folder): job[2] for job in jobs}
+        for number, future in enumerate(as_completed(futures), 1):
+            result = future.result()
+            failures += result["status"] == "error"
+            if failures == number == HOPELESS:
+                raise LabError(
+                    f"The teacher {teacher.model} at {teacher.api_base} failed on the first {number} documents "
+                    f"({result['error']}): check that it is running and that its name is right."
+                )
+            yield futures[future], result
+
+
+@contextmanager
+def _cancelling(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose queued work is cancelled on the way out; what is in flight ends and is written."""
     try:
-        with _quiet():
-            futures = {pool.submit(_document, local, path, teacher, *job, folder): job[2] for job in jobs}
-            for number, future in enumerate(as_completed(futures), 1):
-                result = future.result()
-                failures += result["status"] == "error"
-                if failures == number == HOPELESS:
-                    raise LabError(
-                        f"The teacher {teacher.model} at {teacher.api_base} failed on the first {number} documents "
-                        f"({result['error']}): check that it is running, its name, and its key."
-                    )
-                yield futures[future], result
+        yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
