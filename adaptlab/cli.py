@@ -176,6 +176,7 @@ def serve(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Run the notebooks; `adaptlab.runner` knows the further options."""
+    config.settings()  # a wrong setting is told at once, before anything heavy is imported
     from adaptlab import runner
 
     return int(runner.main([*(["--json"] if arguments.json else []), *rest]) or 0)

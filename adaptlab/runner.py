@@ -219,11 +219,24 @@ def _scratch(root: Path) -> Iterator[Path]:
     """A folder for one notebook's working files, inside the ignored outputs, gone afterwards."""
     parent = root / "outputs"
     parent.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".scratch-", dir=parent))
+    _sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=f".scratch-{os.getpid()}-", dir=parent))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the scratch folders of runs that were killed."""
+    for folder in parent.glob(".scratch-*-*"):
+        number = folder.name.split("-")[1]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, OSError):
+            continue
 
 
 def _finished(run: Run, name: str, original: NotebookNode, notebook: NotebookNode, seconds: float) -> str:

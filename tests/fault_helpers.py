@@ -1,0 +1,217 @@
+"""What the tests of faults share: a copy of the lab to hurt, hashes of a tree, an endpoint that counts and stalls."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import nbformat
+from conftest import ROOT, clean_environ
+from nbformat.v4 import new_code_cell, new_notebook
+
+FIRST = "00Setup/00_Recap_and_Evidence.ipynb"
+KEY = "a-key-of-this-test"
+QUOTE = "A ferry across the Saltmarket costs 3 crowns."
+SETUP = "from adaptlab import notebook\nlab = notebook.start('00Setup/00_Recap_and_Evidence')"
+SOURCES = ("config.py", "adaptlab", "00Setup", "02SyntheticDataGen", "prebuilt/models")
+
+
+def clone(folder: Path) -> Path:
+    """The part of the lab that section 00 needs, copied, so that a fault can do no harm to the checkout."""
+    for name in SOURCES:
+        source, place = ROOT / name, folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, place) if source.is_dir() else shutil.copy2(source, place)
+    (folder / "rules.md").write_text(f"# The Saltmarket\n\n{QUOTE}\n\n## Dusk\n\nFerries rest at dusk.\n", "utf-8")
+    (folder / "rules.questions.jsonl").write_text("".join(question(n) for n in range(3)), "utf-8")
+    return folder
+
+
+def question(number: int) -> str:
+    """One line of a benchmark."""
+    record = {"id": f"q{number}", "category": "explicit_rule", "answer_type": "number", "answer": "3 crowns"}
+    record["phrasings"] = [{"text": f"Passenger {number}: what does a ferry cost?", "role": "unseen form"}]
+    record["quotes"] = [{"text": QUOTE, "section": "The Saltmarket"}]
+    return json.dumps(record) + "\n"
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    """A notebook of code cells, the setup cell first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in (SETUP, *sources)]), path)
+
+
+def environment(home: Path, **changes: str) -> dict[str, str]:
+    """A machine without a GPU, whose lab lies in `home`."""
+    tools = home.parent / f"{home.name}-tools"
+    tools.mkdir(exist_ok=True)  # the only folder on the PATH: no nvidia-smi in it
+    own = {"LAB_DOCUMENT": str(home / "rules.md"), "LAB_MODE": "live", "LAB_PROFILE": "mini", "PATH": str(tools)}
+    own |= {"PYTHONPATH": str(home), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return clean_environ(own, changes)
+
+
+def start(home: Path, *arguments: str, **changes: str) -> subprocess.Popen[str]:
+    """The command line of the lab in `home`, started."""
+    command = [sys.executable, "-m", "adaptlab", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=home, env=environment(home, **changes), text=True, **pipes)
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a process that ends by itself."""
+    output, errors = process.communicate(timeout=500)
+    assert "Traceback" not in errors and "Traceback" not in output
+    return process.returncode, output, errors
+
+
+def sentences(errors: str) -> list[str]:
+    """What a run says on standard error, without the lines that only tell how far it is."""
+    telling = ("1/1 ", "  done in", "  cell ")
+    return [line for line in errors.splitlines() if line.strip() and not line.startswith(telling)]
+
+
+def tree(folder: Path, *without: str) -> dict[str, str]:
+    """Hashes of all files below `folder`, but for caches and for paths that contain one of `without`."""
+    ignored = ("__pycache__", *without)
+    paths = [path for path in folder.rglob("*") if path.is_file() and not any(part in str(path) for part in ignored)]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def torn(folder: Path) -> list[str]:
+    """Files of results that are half there: temporary ones, and artifacts without sidecar or the other way round."""
+    live = [path for path in folder.rglob("*") if ".work" not in path.parts and "report" not in path.parts]
+    names = {str(path) for path in live}
+    temporary = [name for name in names if name.endswith((".tmp", ".part", ".old"))]
+    beside = [name for name in names if name.endswith(".provenance.json")]
+    return temporary + [name for name in beside if name.removesuffix(".provenance.json") not in names]
+
+
+def until(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None, seconds: float = 400) -> None:
+    """Wait until something holds; a process that ends before says why."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"ended too early with {process.returncode}: {process.communicate()}")
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """True if a server of this machine answers there."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def locks_are_free(folder: Path) -> bool:
+    """True once no process computes in `folder` any more, the kernel of a killed run included."""
+    import fcntl
+
+    for path in folder.rglob("*.lock"):
+        with path.open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+    return True
+
+
+def stop(process: subprocess.Popen[str], sent: signal.Signals, work: Path) -> tuple[int, str]:
+    """Send a signal to the run alone, as a person or the system would; its exit code and what it said."""
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=500)
+    until(lambda: locks_are_free(work))
+    return process.returncode, errors
+
+
+class Endpoint:
+    """A real HTTP server: wants a key, keeps the prompts it was asked, answers `limit` of them and holds the rest."""
+
+    def __init__(self) -> None:
+        self.lock, self.asked, self.limit, self.then = threading.Lock(), [], 0, 0
+        self.released = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                prompt = request["messages"][-1]["content"]
+                if self.headers["Authorization"] != f"Bearer {KEY}":
+                    return self._send(401, {"error": {"message": "no valid key"}})
+                status = outer._status(prompt)
+                if status:
+                    self._send(status, _completion(prompt) if status == 200 else {"error": {"message": "expired"}})
+                return None
+
+            def _send(self, status: int, value: dict) -> None:
+                body = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def allow(self, limit: int, then: int = 0) -> None:
+        """From now on answer `limit` prompts and hold the rest; whoever still waits from before gets nothing."""
+        with self.lock:
+            self.released.set()
+            self.asked, self.limit, self.then, self.released = [], limit, then, threading.Event()
+
+    def refuse_after(self, limit: int) -> None:
+        """From now on answer `limit` prompts and turn the others away."""
+        self.allow(limit, then=401)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def _status(self, prompt: str) -> int:
+        """What to answer; 0 for nothing, after a wait."""
+        if prompt == "Are you there?":
+            return 200
+        with self.lock:
+            self.asked.append(prompt)
+            number, released, then = len(self.asked), self.released, self.then
+        if number <= self.limit:
+            return 200
+        return then or (released.wait() and 0)
+
+
+def _completion(prompt: str) -> dict:
+    passage = prompt.split("\n")[2] if prompt.count("\n") > 2 else ""
+    text = f"<subject>{passage}: Number</subject>\n<question>Which number has {passage}?</question>\n"
+    text += f"<answer>The Number of {passage} is 7.</answer>"
+    message = {"role": "assistant", "content": text if passage else "3 crowns"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    return {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
