@@ -132,7 +132,7 @@ def sft_config(
 ) -> SFTConfig:
     """TRL's training configuration of a profile.
 
-    Rows are batched by length: on a CPU that is three times as fast as packing, whose mask grows with the square of
+    Rows are batched by length: on a CPU that is faster than packing, whose mask grows with the square of
     the packed batch. A profile with `packing` on suits a GPU.
     """
     import torch
