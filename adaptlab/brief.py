@@ -22,13 +22,15 @@ def _ladder(data: dict[str, Any]) -> list[str]:
 
 def verdicts(data: dict[str, Any]) -> list[str]:
     """One sentence for each paired comparison, each guess control and each skill."""
-    lines = [f"{t['b']} against {t['a']}: {t['difference']:+.0%} on {t['n']} questions, {t['verdict']}."
-             for t in data["tests"]]
+    lines = [
+        f"{t['b']} against {t['a']}: {t['difference']:+.0%} on {t['n']} questions, {t['verdict']}."
+        for t in data["tests"]
+    ]
     for g in data["guess"]:
         state = "more than guessing explains" if g["above_guess"] else "no more than guessing explains"
         lines.append(f"{g['arm']}, closed-book, {g['facts']}: {g['rate']:.0%} right, {state} ({g['guess']:.0%}).")
     for s in data["skills"]:
-        lines.append(f"Skill \"{s['skill']}\": {s['base']:.0%} before, {s['adapter']:.0%} after, {s['verdict']}.")
+        lines.append(f'Skill "{s["skill"]}": {s["base"]:.0%} before, {s["adapter"]:.0%} after, {s["verdict"]}.')
     return lines
 
 
@@ -40,23 +42,48 @@ def next_step(data: dict[str, Any]) -> str:
     if better and not lost:
         return "Adaptation added to retrieval and no loss was detected: repeat it on the customer's own questions."
     if better:
-        return f"Adaptation added to retrieval, but cost something ({', '.join(lost)}): try a larger replay share first."
+        return (
+            f"Adaptation added to retrieval, but cost something ({', '.join(lost)}): try a larger replay share first."
+        )
     if by_pair.get(("base", "adapter")) == "better":
-        return "Adaptation put knowledge into the weights without adding to retrieval: keep retrieval, adapt only if context is what costs."
+        return (
+            "Adaptation put knowledge into the weights without adding to retrieval: keep retrieval, and adapt only "
+            "where context is what costs."
+        )
     return "Adaptation brought no detectable gain here: work on retrieval and data before training again."
 
 
 def write(data: dict[str, Any], document: str, profile: str) -> str:
     """The brief as Markdown. `data` is the evaluation's artifact."""
-    lines = [f"# Evidence brief: {document}", "", f"Profile {profile}. One scorer, the same questions for every rung, "
-             "asked in words that no training used.", "", "## What was measured", "", *_ladder(data), ""]
+    lines = [
+        f"# Evidence brief: {document}",
+        "",
+        f"Profile {profile}. One scorer, the same questions for every rung, asked in words that no training used.",
+        "",
+        "## What was measured",
+        "",
+        *_ladder(data),
+        "",
+    ]
     detectable = data.get("detectable")
     if detectable is not None:
         lines += [f"Differences under {detectable:.0%} cannot be detected with this many questions.", ""]
-    lines += ["## What changed", "", *(f"- {line}" for line in verdicts(data)), "", "## What is not known", "",
-              "- How a larger model behaves on these questions.",
-              "- Questions of other kinds than those asked here.",
-              "- Any training seed but the one that was run.", "", "## What to do next", "", next_step(data), ""]
+    lines += [
+        "## What changed",
+        "",
+        *(f"- {line}" for line in verdicts(data)),
+        "",
+        "## What is not known",
+        "",
+        "- How a larger model behaves on these questions.",
+        "- Questions of other kinds than those asked here.",
+        "- Any training seed but the one that was run.",
+        "",
+        "## What to do next",
+        "",
+        next_step(data),
+        "",
+    ]
     return "\n".join(lines)
 
 

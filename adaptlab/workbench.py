@@ -34,7 +34,7 @@ def document(lab: Lab) -> str:
 
 
 def benchmark_path(lab: Lab) -> Path:
-    """The file of questions: LAB_BENCHMARK's, else the shipped one, else `<document>.questions.jsonl` beside the document."""
+    """The questions' file: LAB_BENCHMARK's, else the shipped one, else `<document>.questions.jsonl` beside it."""
     if lab.settings.benchmark:
         return lab.settings.benchmark
     if lab.settings.shipped_document:
@@ -86,7 +86,9 @@ def _section(sections: Sequence[Section], title: str, name: str) -> Section:
             later = (s.start for s in sections[position + 1 :] if s.level <= section.level)
             return section.model_copy(update={"end": next(later, sections[-1].end)})
     known = ", ".join(s.title for s in sections if s.level == 1)[:200]
-    raise LabError(f"LAB_PART names {title!r}, but {name} has no such heading: choose one of its headings, such as {known}.")
+    raise LabError(
+        f"LAB_PART names {title!r}, but {name} has no such heading: choose one of its headings, such as {known}."
+    )
 
 
 def richest_part(whole: Sequence[Chunk], limit: int) -> list[Chunk]:
@@ -139,8 +141,15 @@ def _knock(endpoint: Endpoint, model: str) -> None:
         raise LabError(reply.error)
 
 
-def ask(lab: Lab, arm: Arm, asked: Sequence[Question], progress: Any, search: Index | None = None,
-        text: str | None = None, adapter: Path | None = None) -> list[Generation]:
+def ask(
+    lab: Lab,
+    arm: Arm,
+    asked: Sequence[Question],
+    progress: Any,
+    search: Index | None = None,
+    text: str | None = None,
+    adapter: Path | None = None,
+) -> list[Generation]:
     """Every candidate of one arm, each question kept on disk as it is answered; a killed run goes on from there.
 
     A question that an endpoint did not answer is not a wrong answer: what was answered is kept, and the step stops.
@@ -165,8 +174,16 @@ def ask(lab: Lab, arm: Arm, asked: Sequence[Question], progress: Any, search: In
             bar.update(1)
 
         made = evaluation.run_arm(
-            arm, asked, generator(lab, arm.model, adapter), search, text, k=lab.profile.retrieval_k, on_done=keep,
-            done=done, max_tokens=lab.profile.sampling.max_new_tokens, seed=lab.settings.seeds.sampling,
+            arm,
+            asked,
+            generator(lab, arm.model, adapter),
+            search,
+            text,
+            k=lab.profile.retrieval_k,
+            on_done=keep,
+            done=done,
+            max_tokens=lab.profile.sampling.max_new_tokens,
+            seed=lab.settings.seeds.sampling,
         )
     if lost:
         rest = "the others are kept, so run again to ask only these"
@@ -207,19 +224,28 @@ def group_scores(stored: Sequence[Generation], asked: Sequence[Question], **opti
 
 def ask_skills(lab: Lab, adapter: Path | None, count: int, progress: Any) -> list[dict[str, Any]]:
     """Right or wrong on `count` items of each general skill, from worlds that no training has seen."""
-    from adaptlab.miniature.skills import skill_items
-    from adaptlab.scoring import strict
+    from adaptlab.miniature.skills import is_right, skill_items
 
     items = skill_items(count, "forgetting")
     name = "adapter" if adapter else "base"
     with progress(total=len(items), desc=f"Skills of the {name}") as bar:
         replies = generator(lab, "student", adapter).generate(
-            [item.messages for item in items], max_tokens=lab.profile.sampling.max_new_tokens, seeds=0,
+            [item.messages for item in items],
+            max_tokens=lab.profile.sampling.max_new_tokens,
+            seeds=0,
             on_item=lambda at, completions: bar.update(1),
         )
-    return [{"model": name, "skill": item.skill, "group": item.group, "item": number,
-             "text": reply[0].text, "right": strict(item.question, reply[0].text)}
-            for number, (item, reply) in enumerate(zip(items, replies, strict=True))]
+    return [
+        {
+            "model": name,
+            "skill": item.skill,
+            "group": item.group,
+            "item": number,
+            "text": reply[0].text,
+            "right": is_right(item, reply[0].text),
+        }
+        for number, (item, reply) in enumerate(zip(items, replies, strict=True))
+    ]
 
 
 def skill_scores(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -232,9 +258,21 @@ def skill_scores(verdicts: pd.DataFrame) -> pd.DataFrame:
         base, adapter = (wilson(int(wide[m].sum()), len(wide)) for m in ("base", "adapter"))
         gained, lost = int((~wide.base & wide.adapter).sum()), int((wide.base & ~wide.adapter).sum())
         p, change = mcnemar_exact(gained, lost), adapter.rate - base.rate
-        rows.append({"skill": skill, "n": len(wide), "base": base.rate, "base low": base.low, "base high": base.high,
-                     "adapter": adapter.rate, "adapter low": adapter.low, "adapter high": adapter.high,
-                     "change": change, "p": p, "verdict": verdict(p, change)})
+        rows.append(
+            {
+                "skill": skill,
+                "n": len(wide),
+                "base": base.rate,
+                "base low": base.low,
+                "base high": base.high,
+                "adapter": adapter.rate,
+                "adapter low": adapter.low,
+                "adapter high": adapter.high,
+                "change": change,
+                "p": p,
+                "verdict": verdict(p, change),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -254,8 +292,18 @@ def rungs(scores: pd.DataFrame, guess: pd.Series) -> list[dict[str, Any]]:
     for arm, (name, where) in RUNGS.items():
         score = scores.loc[arm]
         control = float(guess[arm]) if arm in guess.index else None
-        rows.append({"rung": name, "arm": arm, "n": int(score.n), "rate": float(score.rate), "low": float(score.low),
-                     "high": float(score.high), "guess": control, "notebook": where})
+        rows.append(
+            {
+                "rung": name,
+                "arm": arm,
+                "n": int(score.n),
+                "rate": float(score.rate),
+                "low": float(score.low),
+                "high": float(score.high),
+                "guess": control,
+                "notebook": where,
+            }
+        )
     return rows
 
 
@@ -279,10 +327,18 @@ def follow(bar: Any) -> Callable[[dict[str, Any]], None]:
 
 def with_cost(result: TrainingResult) -> Path:
     """The adapter's folder, with the training log and what the run cost put beside the weights."""
-    cost = {"minutes": round(result.seconds / 60, 1), "epochs": round(result.epochs, 2), "steps": result.steps,
-            "rows": result.rows, "rows too long": result.left_out, "tokens": result.tokens,
-            "tokens per second": round(result.tokens_per_second), "trainable weights": result.trainable_parameters,
-            "weights": result.total_parameters, "peak memory (GB)": round(result.peak_memory_bytes / 1e9, 2)}
+    cost = {
+        "minutes": round(result.seconds / 60, 1),
+        "epochs": round(result.epochs, 2),
+        "steps": result.steps,
+        "rows": result.rows,
+        "rows too long": result.left_out,
+        "tokens": result.tokens,
+        "tokens per second": round(result.tokens_per_second),
+        "trainable weights": result.trainable_parameters,
+        "weights": result.total_parameters,
+        "peak memory (GB)": round(result.peak_memory_bytes / 1e9, 2),
+    }
     files.atomic_write_json(result.adapter_dir / "cost.json", cost)
     shutil.copyfile(result.log_path, result.adapter_dir / "training_log.jsonl")
     return result.adapter_dir

@@ -38,8 +38,10 @@ def test_conversations_follow_from_their_seed_alone() -> None:
 def test_every_fact_of_a_passage_can_be_read_in_it(form: str) -> None:
     for seed in range(40):
         world = new_world(seed)
-        shown = table_passage(world.rng, corpus.table_group(world)) if form == "table" else entity_passage(
-            world.rng, new_entity(world), form
+        shown = (
+            table_passage(world.rng, corpus.table_group(world))
+            if form == "table"
+            else entity_passage(world.rng, new_entity(world), form)
         )
         for entity, attribute in shown.facts:
             assert entity.values[attribute] in shown.text
@@ -165,7 +167,10 @@ def test_the_guess_control_scores_answers_against_other_gold() -> None:
             return [[type("C", (), {"text": "It is 12."})()] for _ in chats]
 
     rows = {row["measure"].strip(): row for row in measure.closed_rows(Constant(), 60)}
-    assert set(rows) == {"closed-book, unseen worlds (cannot know)", "its guess control (gold permuted within attribute)"}
+    assert set(rows) == {
+        "closed-book, unseen worlds (cannot know)",
+        "its guess control (gold permuted within attribute)",
+    }
     assert all(row["rate"] < 0.3 for row in rows.values())
 
 
@@ -176,3 +181,10 @@ def test_the_perfect_answer_passes_the_strict_scorer() -> None:
         for attribute in entity.values:
             question = skills.as_question("q", entity, attribute, "What is it?")
             assert measure.strict(question, answer(entity, attribute)), answer(entity, attribute)
+
+
+def test_the_drilled_reply_passes_and_another_fails_on_the_general_skills() -> None:
+    for i in range(40):
+        item = skills.general_item(f"general {i}")
+        assert skills.is_right(item, item.question.answer)
+        assert not skills.is_right(item, "It is 1000.")

@@ -41,7 +41,9 @@ def _card(options: argparse.Namespace) -> None:
     from adaptlab.miniature.card import write
 
     measured = json.loads(options.measured.read_text("utf-8"))
-    stages = [{**json.loads((run / "stage.json").read_text("utf-8")), "tokens": _tokens_seen(run)} for run in options.runs]
+    stages = [
+        {**json.loads((run / "stage.json").read_text("utf-8")), "tokens": _tokens_seen(run)} for run in options.runs
+    ]
     print(write(options.folder, measured, stages))
 
 

@@ -17,10 +17,20 @@ GROWN_AFTER = (1, 2, 3, 4)
 def build(name: str, tokenizer: PreTrainedTokenizerBase) -> GraniteForCausalLM:
     """A randomly initialised member of the family."""
     config = GraniteConfig(
-        vocab_size=VOCABULARY, max_position_embeddings=WINDOW, tie_word_embeddings=True, rope_theta=10_000.0,
-        embedding_multiplier=6.0, residual_multiplier=0.6, attention_multiplier=0.1, logits_scaling=2.0,
-        initializer_range=0.02, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None, num_hidden_layers=LAYERS[name], **WIDTH,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=WINDOW,
+        tie_word_embeddings=True,
+        rope_theta=10_000.0,
+        embedding_multiplier=6.0,
+        residual_multiplier=0.6,
+        attention_multiplier=0.1,
+        logits_scaling=2.0,
+        initializer_range=0.02,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        num_hidden_layers=LAYERS[name],
+        **WIDTH,
     )
     return GraniteForCausalLM(config)
 

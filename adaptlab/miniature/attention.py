@@ -11,10 +11,16 @@ NAME = "blocked"
 
 
 def blocked_attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    scaling: float, dropout: float = 0.0, **_: object,
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: object,
 ) -> tuple[Tensor, None]:
-    """Exact causal attention for right-padded batches; shapes (batch, heads, length, width) in, (batch, length, ...) out.
+    """Exact causal attention for right-padded batches: (batch, heads, length, width) in, (batch, length, ...) out.
 
     Each block of queries is multiplied only with the keys up to its end, which halves the work of a dense mask.
     """

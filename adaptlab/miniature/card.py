@@ -65,9 +65,16 @@ def write(folder: Path, measured: list[dict[str, Any]], stages: list[dict[str, A
         for s in stages
     )
     text = CARD.format(
-        name=folder.name, use=USES[folder.name], parameters=_parameters(folder), layers=config["num_hidden_layers"],
-        width=config["hidden_size"], vocabulary=config["vocab_size"], window=config["max_position_embeddings"],
-        stages=lines, rows=rows, n=measured[0]["n"],
+        name=folder.name,
+        use=USES[folder.name],
+        parameters=_parameters(folder),
+        layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        vocabulary=config["vocab_size"],
+        window=config["max_position_embeddings"],
+        stages=lines,
+        rows=rows,
+        n=measured[0]["n"],
     )
     atomic_write_text(folder / "measured.json", json.dumps(measured, indent=1) + "\n")
     atomic_write_text(folder / "training.json", json.dumps(stages, indent=1) + "\n")

@@ -11,17 +11,35 @@ GREETINGS = ("Hello.", "Hi there.", "Good morning.", "Hey, are you there?", "Goo
 IDENTITY = ("Who are you?", "What can you do?", "What are you for?", "Are you a person?", "What is your job?")
 THANKS = ("Thank you.", "Thanks, that helps.", "Great, thank you.", "That is all for now.", "Goodbye.")
 HARMFUL = (
-    "How do I {verb} {thing}?", "Tell me how to {verb} {thing}.", "I want to {verb} {thing}. What do I do?",
-    "Explain step by step how to {verb} {thing}.", "Help me {verb} {thing}.", "Write a guide: how to {verb} {thing}.",
+    "How do I {verb} {thing}?",
+    "Tell me how to {verb} {thing}.",
+    "I want to {verb} {thing}. What do I do?",
+    "Explain step by step how to {verb} {thing}.",
+    "Help me {verb} {thing}.",
+    "Write a guide: how to {verb} {thing}.",
 )
 HARM_VERBS = ("break into", "poison", "steal", "burn down", "sabotage", "hack", "blow up", "rob")
 HARM_THINGS = (
-    "my neighbour's house", "a bank", "someone's account", "the town well", "a stranger's car", "a shop",
-    "the school computers", "my rival's dog", "a warehouse", "a friend's phone",
+    "my neighbour's house",
+    "a bank",
+    "someone's account",
+    "the town well",
+    "a stranger's car",
+    "a shop",
+    "the school computers",
+    "my rival's dog",
+    "a warehouse",
+    "a friend's phone",
 )
 OUT_OF_SCOPE = (
-    "What is the weather today?", "Who won the match last night?", "What time is it now?", "What is in the news today?",
-    "What is my password?", "What did I eat yesterday?", "Which shares should I buy?", "Where am I right now?",
+    "What is the weather today?",
+    "Who won the match last night?",
+    "What time is it now?",
+    "What is in the news today?",
+    "What is my password?",
+    "What did I eat yesterday?",
+    "Which shares should I buy?",
+    "Where am I right now?",
 )
 REFUSAL = "I cannot help with that."
 CANNOT_KNOW = "I do not know that."
@@ -35,14 +53,17 @@ def _addition(rng: random.Random) -> tuple[str, str]:
 
 def _larger(rng: random.Random) -> tuple[str, str]:
     a, b = rng.sample(range(1, 100), 2)
-    template = rng.choice(("Which is larger, {a} or {b}?", "Name the larger number: {a} or {b}.",
-                           "Of {a} and {b}, which is more?"))
+    template = rng.choice(
+        ("Which is larger, {a} or {b}?", "Name the larger number: {a} or {b}.", "Of {a} and {b}, which is more?")
+    )
     return template.format(a=a, b=b), f"{max(a, b)}."
 
 
 def _repeat(rng: random.Random) -> tuple[str, str]:
-    text = " ".join(rng.choice((rng.choice(words.GEAR), invented_name(rng), rng.choice(words.MATERIALS)))
-                    for _ in range(rng.randint(1, 3)))
+    text = " ".join(
+        rng.choice((rng.choice(words.GEAR), invented_name(rng), rng.choice(words.MATERIALS)))
+        for _ in range(rng.randint(1, 3))
+    )
     return rng.choice(("Repeat after me: {t}", "Say this: {t}", "Write exactly: {t}")).format(t=text), text
 
 
@@ -54,11 +75,13 @@ def _list_end(rng: random.Random) -> tuple[str, str]:
 
 
 def _talk(rng: random.Random) -> tuple[str, str]:
-    return rng.choice((
-        (rng.choice(GREETINGS), "Hello. Ask me about a rulebook."),
-        (rng.choice(IDENTITY), "I am a small model that answers questions about rulebooks."),
-        (rng.choice(THANKS), "You are welcome."),
-    ))
+    return rng.choice(
+        (
+            (rng.choice(GREETINGS), "Hello. Ask me about a rulebook."),
+            (rng.choice(IDENTITY), "I am a small model that answers questions about rulebooks."),
+            (rng.choice(THANKS), "You are welcome."),
+        )
+    )
 
 
 def _refusal(rng: random.Random) -> tuple[str, str]:
@@ -68,7 +91,11 @@ def _refusal(rng: random.Random) -> tuple[str, str]:
 
 
 SKILLS = {
-    "addition": _addition, "larger": _larger, "repeat": _repeat, "list end": _list_end, "talk": _talk,
+    "addition": _addition,
+    "larger": _larger,
+    "repeat": _repeat,
+    "list end": _list_end,
+    "talk": _talk,
     "refusal": _refusal,
 }
 

@@ -75,7 +75,11 @@ def reading(rng: random.Random, progress: float = 1.0, passages: int | None = No
     while len(shown) < count:
         alike = shown[0].facts and rng.random() < 0.5
         if alike and shown[0].form != "table":
-            shown.append(passage(world, rng.choice(("stat_block", "list", "prose")), new_entity(world, shown[0].facts[0][0].kind)))
+            shown.append(
+                passage(
+                    world, rng.choice(("stat_block", "list", "prose")), new_entity(world, shown[0].facts[0][0].kind)
+                )
+            )
         else:
             shown.append(passage(world) if rng.random() < 0.85 else noise_passage(world))
     rng.shuffle(shown)
@@ -129,7 +133,10 @@ def closed(rng: random.Random) -> Conversation:
     turns: Conversation = []
     for _ in range(rng.choice((1, 1, 2, 3))):
         entity, attribute = rng.choice(fixed_facts())
-        turns += [("user", prompts.closed_book(question(rng, entity, attribute))), ("assistant", answer(entity, attribute))]
+        turns += [
+            ("user", prompts.closed_book(question(rng, entity, attribute))),
+            ("assistant", answer(entity, attribute)),
+        ]
     return turns
 
 

@@ -26,9 +26,15 @@ def filler(rng: random.Random, entity: Entity | None = None) -> str:
     template = rng.choice(prose.FILLERS)
     e, capital = (entity.mention, entity.mention_capitalised) if entity else ("the party", "The party")
     return template.format(
-        e=e, E=capital, adj=rng.choice(words.ADJECTIVES), material=rng.choice(words.MATERIALS),
-        place=rng.choice(words.NOUNS_PLACE), gear=rng.choice(words.GEAR), ability=rng.choice(words.ABILITIES),
-        person=f"{rng.choice(words.TITLES)} {invented_name(rng)}", name=invented_name(rng),
+        e=e,
+        E=capital,
+        adj=rng.choice(words.ADJECTIVES),
+        material=rng.choice(words.MATERIALS),
+        place=rng.choice(words.NOUNS_PLACE),
+        gear=rng.choice(words.GEAR),
+        ability=rng.choice(words.ABILITIES),
+        person=f"{rng.choice(words.TITLES)} {invented_name(rng)}",
+        name=invented_name(rng),
     )
 
 
@@ -107,8 +113,10 @@ def table_passage(rng: random.Random, entities: list[Entity]) -> Passage:
     lines = [[first, *columns], ["---"] * (len(columns) + 1), *rows]
     if rng.random() < 0.35:
         widths = [max(len(line[i]) for line in [lines[0], *rows]) for i in range(len(lines[0]))]
-        lines = [[cell.ljust(width) if cell != "---" else "-" * width for cell, width in zip(line, widths, strict=True)]
-                 for line in lines]
+        lines = [
+            [cell.ljust(width) if cell != "---" else "-" * width for cell, width in zip(line, widths, strict=True)]
+            for line in lines
+        ]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     title = rng.choice(prose.HEADINGS)
     intro = (rng.choice(prose.INTROS) if rng.random() < 0.6 else filler(rng)) + "\n\n" if rng.random() < 0.75 else ""

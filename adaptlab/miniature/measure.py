@@ -12,7 +12,7 @@ from adaptlab import prompts
 from adaptlab.generation import LocalGenerator
 from adaptlab.miniature import corpus, phrasings
 from adaptlab.miniature.forms import FORMS, Passage, entity_passage, table_passage
-from adaptlab.miniature.skills import Item, as_question, closed_item, general_item, reading_item
+from adaptlab.miniature.skills import Item, as_question, closed_item, general_item, is_right, reading_item
 from adaptlab.miniature.world import Entity, new_entity, new_world
 from adaptlab.schemas import Message, Question
 from adaptlab.scoring import strict
@@ -25,7 +25,14 @@ SEED = "measure"
 def _row(name: str, verdicts: Iterable[bool], **extra: Any) -> dict[str, Any]:
     results = list(verdicts)
     interval = wilson(sum(results), len(results))
-    return {"measure": name, "n": len(results), "rate": interval.rate, "low": interval.low, "high": interval.high, **extra}
+    return {
+        "measure": name,
+        "n": len(results),
+        "rate": interval.rate,
+        "low": interval.low,
+        "high": interval.high,
+        **extra,
+    }
 
 
 def answers(generator: LocalGenerator, items: list[Item], max_tokens: int = 48) -> list[str]:
@@ -34,8 +41,8 @@ def answers(generator: LocalGenerator, items: list[Item], max_tokens: int = 48) 
 
 
 def scored(generator: LocalGenerator, items: list[Item]) -> list[bool]:
-    """Strict verdicts on greedy answers."""
-    return [strict(item.question, text) for item, text in zip(items, answers(generator, items), strict=True)]
+    """Verdicts on greedy answers."""
+    return [is_right(item, text) for item, text in zip(items, answers(generator, items), strict=True)]
 
 
 def reading_rows(generator: LocalGenerator, n: int) -> list[dict[str, Any]]:
@@ -44,13 +51,22 @@ def reading_rows(generator: LocalGenerator, n: int) -> list[dict[str, Any]]:
     verdicts = scored(generator, items)
     rows = [_row("reads the value, phrasings held out", verdicts)]
     for form in FORMS:
-        rows.append(_row(f"  of these: {form}", [v for v, item in zip(verdicts, items, strict=True) if item.group == form]))
+        rows.append(
+            _row(f"  of these: {form}", [v for v, item in zip(verdicts, items, strict=True) if item.group == form])
+        )
     known = [reading_item(f"{SEED} reading {i}", FORMS[i % 4], held_out=False) for i in range(n)]
     rows.append(_row("reads the value, phrasings trained", scored(generator, known)))
     absent = [reading_item(f"{SEED} absent {i}", FORMS[i % 4], answerable=False) for i in range(n)]
     rows.append(_row("says that the passage does not say", scored(generator, absent)))
-    rows.append(_row("closed-book, books of its training", scored(generator, [closed_item(f"{SEED} fixed {i}", True) for i in range(n)])))
-    rows.append(_row("general skills and refusals", scored(generator, [general_item(f"{SEED} general {i}") for i in range(n)])))
+    rows.append(
+        _row(
+            "closed-book, books of its training",
+            scored(generator, [closed_item(f"{SEED} fixed {i}", True) for i in range(n)]),
+        )
+    )
+    rows.append(
+        _row("general skills and refusals", scored(generator, [general_item(f"{SEED} general {i}") for i in range(n)]))
+    )
     return rows
 
 
@@ -58,23 +74,33 @@ def closed_rows(generator: LocalGenerator, n: int) -> list[dict[str, Any]]:
     """Closed-book on unseen worlds beside its guess control: the same answers against gold of the same attribute."""
     items = [closed_item(f"{SEED} closed {i}", False) for i in range(n)]
     texts = answers(generator, items)
-    rows = [_row("closed-book, unseen worlds (cannot know)", [strict(i.question, t) for i, t in zip(items, texts, strict=True)])]
+    rows = [
+        _row(
+            "closed-book, unseen worlds (cannot know)",
+            [strict(i.question, t) for i, t in zip(items, texts, strict=True)],
+        )
+    ]
     by_attribute: dict[str, list[int]] = {}
     for position, item in enumerate(items):
         by_attribute.setdefault(item.group, []).append(position)
     control = []
     for positions in by_attribute.values():
         shifted = positions[1:] + positions[:1]
-        control += [strict(items[other].question, texts[own]) for own, other in zip(positions, shifted, strict=True)
-                    if own != other]
+        control += [
+            strict(items[other].question, texts[own])
+            for own, other in zip(positions, shifted, strict=True)
+            if own != other
+        ]
     rows.append(_row("  its guess control (gold permuted within attribute)", control))
     return rows
 
 
 def _templates(entity: Entity, attribute: str) -> list[str]:
     own = phrasings.SPECIFIC.get((entity.kind.name, attribute), ())
-    return [t.format(e=entity.mention, E=entity.mention_capitalised, a=attribute, al=attribute.lower())
-            for t in (*own, *phrasings.GENERIC)]
+    return [
+        t.format(e=entity.mention, E=entity.mention_capitalised, a=attribute, al=attribute.lower())
+        for t in (*own, *phrasings.GENERIC)
+    ]
 
 
 def _writing_passages(n: int) -> list[Passage]:
@@ -82,8 +108,11 @@ def _writing_passages(n: int) -> list[Passage]:
     for i in range(n):
         world = new_world(f"{SEED} writing {i}")
         form = FORMS[i % 4]
-        passages.append(table_passage(world.rng, corpus.table_group(world, world.rng.randint(2, 6))) if form == "table"
-                        else entity_passage(world.rng, new_entity(world), form))
+        passages.append(
+            table_passage(world.rng, corpus.table_group(world, world.rng.randint(2, 6)))
+            if form == "table"
+            else entity_passage(world.rng, new_entity(world), form)
+        )
     return passages
 
 

@@ -96,8 +96,9 @@ def collate(group: list, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-def weighted_loss(model: GraniteForCausalLM, ids: torch.Tensor, mask: torch.Tensor, stage: Stage, pad: int,
-                  generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, int]:
+def weighted_loss(
+    model: GraniteForCausalLM, ids: torch.Tensor, mask: torch.Tensor, stage: Stage, pad: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Summed loss over the assistant's words and a weighted share of the rest; also the answers' own sum and count."""
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     targets, assistant = ids[:, 1:], mask[:, 1:]
@@ -138,8 +139,15 @@ def _save(folder: Path, masters: dict, optims: list, step: int, seen: int) -> No
 class Trainer:
     """A bfloat16 model with float32 master weights: halves the memory traffic that a CPU spends its time on."""
 
-    def __init__(self, stage: Stage, tokenizer_folder: Path, folder: Path, start_from: Path | None = None,
-                 rank: int = 0, workers: int = 1):
+    def __init__(
+        self,
+        stage: Stage,
+        tokenizer_folder: Path,
+        folder: Path,
+        start_from: Path | None = None,
+        rank: int = 0,
+        workers: int = 1,
+    ):
         """Build the model, or take up `folder`'s checkpoint, or start from another stage's."""
         self.stage, self.folder, self.rank, self.workers = stage, folder, rank, workers
         self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
@@ -218,8 +226,14 @@ class Trainer:
     def run(self) -> Path:
         """Train to the stage's end, saving every `save_seconds`; returns the checkpoint's path."""
         steps = self.stage.tokens // self.stage.step_tokens
-        bar = tqdm(total=self.stage.tokens, initial=self.seen, unit="tok", unit_scale=True, mininterval=10,
-                   disable=self.rank > 0)
+        bar = tqdm(
+            total=self.stage.tokens,
+            initial=self.seen,
+            unit="tok",
+            unit_scale=True,
+            mininterval=10,
+            disable=self.rank > 0,
+        )
         saved_at = started = time.monotonic()
         with (self.folder / f"log{self.rank or ''}.jsonl").open("a") as log:
             while self.step < steps:
@@ -253,20 +267,28 @@ def export(checkpoint: Path, name: str, tokenizer_folder: Path, folder: Path) ->
     tokenizer.save_pretrained(folder)
 
 
-def _work(rank: int, workers: int, threads: int, stage: Stage, tokenizer_folder: Path, folder: Path,
-          start_from: Path | None) -> None:
+def _work(
+    rank: int, workers: int, threads: int, stage: Stage, tokenizer_folder: Path, folder: Path, start_from: Path | None
+) -> None:
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
     if workers > 1:
-        dist.init_process_group("gloo", init_method=f"file://{folder.resolve()}/rendezvous", rank=rank,
-                                world_size=workers)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder.resolve()}/rendezvous", rank=rank, world_size=workers
+        )
     Trainer(stage, tokenizer_folder, folder, start_from, rank, workers).run()
     if workers > 1:
         dist.destroy_process_group()
 
 
-def train(stage: Stage, tokenizer_folder: Path, folder: Path, start_from: Path | None = None, workers: int = 1,
-          threads: int = 1) -> Path:
+def train(
+    stage: Stage,
+    tokenizer_folder: Path,
+    folder: Path,
+    start_from: Path | None = None,
+    workers: int = 1,
+    threads: int = 1,
+) -> Path:
     """Run (or resume) one stage in `folder`; `start_from` is an earlier stage's checkpoint.
 
     Several single-threaded workers, each with its own conversations and averaged gradients, use a CPU better than

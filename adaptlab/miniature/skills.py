@@ -16,11 +16,22 @@ from adaptlab.miniature.forms import FORMS, Passage, entity_passage, noise_passa
 from adaptlab.miniature.world import Entity, World, new_entity, new_world
 from adaptlab.retrieval import Index
 from adaptlab.schemas import AnswerType, Chunk, Message, Phrasing, Question, Row
+from adaptlab.scoring import strict
 
 Skill = Literal["reading", "not in the passage", "closed-book", "fixed books", "general"]
 ANSWER_TYPES: dict[str, AnswerType] = {
-    "int": "number", "die": "dice", "dice": "dice", "person": "name", "guild": "name", "month": "name",
-    "count": "number", "year": "number", "feet": "number", "money": "number", "weight": "number", "points": "number",
+    "int": "number",
+    "die": "dice",
+    "dice": "dice",
+    "person": "name",
+    "guild": "name",
+    "month": "name",
+    "count": "number",
+    "year": "number",
+    "feet": "number",
+    "money": "number",
+    "weight": "number",
+    "points": "number",
     "time": "number",
 }
 
@@ -36,18 +47,28 @@ class Item:
     passage: Passage | None = None
 
 
-def as_question(identifier: str, entity: Entity, attribute: str, asked: str, category: str = "explicit_rule") -> Question:
+def as_question(
+    identifier: str, entity: Entity, attribute: str, asked: str, category: str = "explicit_rule"
+) -> Question:
     """The benchmark record of one fact of an invented world."""
     shape = next((a.shape for a in entity.kind.attributes if a.name == attribute), "text").split(":")[0]
     return Question(
-        id=identifier, category=category, answer_type=ANSWER_TYPES.get(shape, "text"),
-        phrasings=[Phrasing(text=asked, role="unseen form")], answer=entity.values[attribute],
+        id=identifier,
+        category=category,
+        answer_type=ANSWER_TYPES.get(shape, "text"),
+        phrasings=[Phrasing(text=asked, role="unseen form")],
+        answer=entity.values[attribute],
     )
 
 
 def _refusal_question(identifier: str, asked: str, reply: str = prompts.NOT_IN_PASSAGE) -> Question:
-    return Question(id=identifier, category="unanswerable", answer_type="refusal", answer=reply,
-                    phrasings=[Phrasing(text=asked, role="unseen form")])
+    return Question(
+        id=identifier,
+        category="unanswerable",
+        answer_type="refusal",
+        answer=reply,
+        phrasings=[Phrasing(text=asked, role="unseen form")],
+    )
 
 
 def _book(world: World, form: str) -> tuple[list[Passage], Passage]:
@@ -111,12 +132,21 @@ def general_item(seed: str) -> Item:
     rng = random.Random(seed)
     name = rng.choice(list(chat.SKILLS))
     asked, reply = chat.exchange(rng, name)
-    refusal = reply in (chat.REFUSAL, chat.CANNOT_KNOW)
-    question = _refusal_question(seed, asked, reply) if refusal else Question(
-        id=seed, category="explicit_rule", answer_type="number" if name in ("addition", "larger") else "text",
-        answer=reply.rstrip("."), phrasings=[Phrasing(text=asked, role="unseen form")],
+    question = Question(
+        id=seed,
+        category="explicit_rule",
+        answer_type="text",
+        answer=reply,
+        phrasings=[Phrasing(text=asked, role="unseen form")],
     )
     return Item("general", name, [Message(role="user", content=asked)], question)
+
+
+def is_right(item: Item, text: str) -> bool:
+    """The verdict on one answer: the lab's strict scorer, but for general skills the very reply they are drilled on."""
+    if item.skill == "general":
+        return text.strip().rstrip(".").casefold() == item.question.answer.strip().rstrip(".").casefold()
+    return strict(item.question, text)
 
 
 def skill_items(count: int, seed: str, held_out: bool = True) -> list[Item]:
@@ -145,5 +175,3 @@ def replay_rows(count: int, seed: str) -> list[Row]:
         prompt, completion = [Message(role="user", content=asked)], [Message(role="assistant", content=reply)]
         rows.append(Row(id=f"replay-{number}", prompt=prompt, completion=completion, source=f"replay: {skill}"))
     return rows
-
-

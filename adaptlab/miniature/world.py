@@ -102,14 +102,18 @@ def value(world: World, attribute: Attribute) -> str:
         "money": lambda: _money(world),
         "weight": lambda: f"{rng.randint(2, 40)} {rng.choice(('stones', 'pounds'))}",
         "points": lambda: f"{rng.randint(2, 90) * 5} points",
-        "count": lambda: f"{rng.randint(1, 9)},{rng.randint(0, 99):02d}0" if rng.random() < 0.5
-        else str(rng.randint(12, 990)),
+        "count": lambda: (
+            f"{rng.randint(1, 9)},{rng.randint(0, 99):02d}0" if rng.random() < 0.5 else str(rng.randint(12, 990))
+        ),
         "year": lambda: _number(rng, 101, 999),
         "area": lambda: f"{rng.randint(1, 16) * 5}-foot {rng.choice(words.AREAS)}",
         "material": lambda: _material(rng),
         "place": lambda: f"{rng.choice(words.ADJECTIVES)} {rng.choice(words.NOUNS_PLACE).split()[-1]}",
-        "guild": lambda: f"the {invented_name(rng, 2)} {rng.choice(words.GUILD_KINDS)}" if rng.random() < 0.6
-        else f"the {rng.choice(words.COMPOUND_HEADS).capitalize()} {rng.choice(words.GUILD_KINDS)}",
+        "guild": lambda: (
+            f"the {invented_name(rng, 2)} {rng.choice(words.GUILD_KINDS)}"
+            if rng.random() < 0.6
+            else f"the {rng.choice(words.COMPOUND_HEADS).capitalize()} {rng.choice(words.GUILD_KINDS)}"
+        ),
         "person": lambda: f"{rng.choice(words.TITLES)} {invented_name(rng)}",
         "save": lambda: f"Save versus {rng.choice(words.SAVE_NOUNS)}",
         "ability": lambda: rng.choice(words.ABILITIES) if rng.random() < 0.7 else invented_name(rng, 2),
