@@ -66,7 +66,7 @@ def step_conversations(stream: Iterator, tokenizer: PreTrainedTokenizerFast, tok
     batch: list = []
     total = 0
     while total < tokens:
-        for ids, mask in encode([render(c) for c in islice(stream, 8)], tokenizer):
+        for ids, mask in encode([render(c) for c in islice(stream, 2)], tokenizer):
             if len(ids) <= max_length:
                 batch.append((ids, mask))
                 total += len(ids)
