@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from adaptlab.documents import header_of
 from adaptlab.retrieval import Index, as_hit, holds, proved
 from adaptlab.schemas import Arm, Generation, Hit, Message, PhrasingRole, Question
 from adaptlab.scoring import Reanswers, is_refusal, lenient, majority, reanswered, strict
-from adaptlab.stats import Verdict, mcnemar_exact, smallest_detectable, verdict, wilson
+from adaptlab.stats import Verdict, exceeds, mcnemar_exact, smallest_detectable, verdict, wilson
 from config import LabError
 
 Selector = Literal["first", "majority", "reanswer"]
@@ -275,8 +276,9 @@ def guess_control(
 ) -> pd.DataFrame:
     """Each arm's score beside the same answers scored against permuted gold: only what exceeds that is knowledge.
 
-    `guess` is the mean over the permutations, `guess_low` and `guess_high` hold 95 % of them, and `p` is the share of
-    permutations (the observed order counted in) that score at least as well as the true gold.
+    `guess` is the mean over the permutations and `guess_low` and `guess_high` hold 95 % of them. `p` is the one-sided
+    exact test (Fisher) of the score against the control as if it had been measured on as many questions: where few
+    questions share an attribute, the permutations alone vary too little to tell luck from knowledge.
     """
     rows = []
     for arm, items in _by_arm(generations).items():
@@ -297,7 +299,8 @@ def guess_control(
                 hits += known[key]
             scores.append(hits)
         ordered = pd.Series(scores) / len(asked)
-        p = (1 + sum(score >= right for score in scores)) / (1 + permutations)
+        guessed = math.ceil(float(ordered.mean()) * len(asked))
+        p = exceeds(right, guessed, len(asked))
         rows.append(
             {
                 "arm": arm,

@@ -95,6 +95,13 @@ def smallest_detectable(n: int, power: float = 0.8, alpha: float = ALPHA, discor
     return float(optimize.brentq(lambda d: mcnemar_power(n, d, discordant, alpha) - power, 0.0, discordant, xtol=1e-4))
 
 
+def exceeds(k: int, control: int, n: int) -> float:
+    """One-sided exact p value (Fisher) that `k` of `n` is more than `control` of another `n`."""
+    from scipy.stats import fisher_exact
+
+    return float(fisher_exact([[k, n - k], [control, n - control]], alternative="greater").pvalue)
+
+
 def holm(pvalues: Sequence[float]) -> list[float]:
     """Holm's correction of several p values that are read together."""
     return [float(p) for p in multipletests(list(pvalues), method="holm")[1]] if len(pvalues) else []

@@ -16,7 +16,7 @@ from adaptlab import benchmark, documents, evaluation, files
 from adaptlab.artifacts import Lab, Result
 from adaptlab.retrieval import Index
 from adaptlab.schemas import Arm, Chunk, Fact, Generation, Question, Section
-from adaptlab.stats import wilson
+from adaptlab.stats import smallest_detectable, wilson
 from config import Endpoint, LabError, TrainingSettings
 
 if TYPE_CHECKING:
@@ -210,6 +210,12 @@ def groups(asked: Sequence[Question]) -> dict[str, list[Question]]:
         "unanswerable": [q for q in asked if q.category == "unanswerable"],
     }
     return {name: members for name, members in parts.items() if members}
+
+
+def detectable(count: int) -> str:
+    """In words: from which difference on a paired comparison of `count` questions finds it four times out of five."""
+    smallest = smallest_detectable(count)
+    return "no difference at all" if math.isnan(smallest) else f"differences of {smallest:.0%} or more"
 
 
 def group_scores(stored: Sequence[Generation], asked: Sequence[Question], **options: Any) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from adaptlab.stats import (
+    exceeds,
     holm,
     mcnemar_exact,
     mcnemar_power,
@@ -109,3 +110,10 @@ def test_verdicts_are_words_from_the_test():
     assert verdict(0.2, 0.3) == "no detectable difference"
     assert verdict(0.05, 0.3) == "no detectable difference"
     assert verdict(float("nan"), 0.3) == "no detectable difference"
+
+
+def test_exceeds_is_fishers_exact_test_of_the_lady_tasting_tea() -> None:
+    """Fisher 1935: 3 of 4 cups right against 1 of 4, one-sided p = 17/70."""
+    assert exceeds(3, 1, 4) == pytest.approx(17 / 70)
+    assert exceeds(2, 0, 42) > 0.2
+    assert exceeds(60, 3, 92) < 1e-10
