@@ -64,7 +64,7 @@ def main() -> None:
     one.add_argument("folder", type=Path)
     one.add_argument("--tokenizer", type=Path, required=True)
     one.add_argument("--tokens", type=float, required=True, help="millions of tokens in this stage")
-    one.add_argument("--start-from", type=Path, help="an earlier stage's checkpoint")
+    one.add_argument("--start-from", type=Path, help="an earlier stage's checkpoint, or a shipped model's folder")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--mix", default="trunk", help="trunk, student or teacher")
     one.add_argument("--decay", type=float, default=0.3, help="share of the stage over which the rate falls to zero")

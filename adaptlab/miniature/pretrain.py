@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from safetensors.torch import load_file
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import AutoTokenizer, GraniteForCausalLM, PreTrainedTokenizerFast
@@ -165,12 +166,15 @@ class Trainer:
         self._publish()
 
     def _load(self, source: Path, own: Path) -> None:
-        state = torch.load(source, weights_only=True)
+        if source.is_dir():  # a shipped model: weights alone
+            state = {"model": load_file(source / "model.safetensors"), "optimisers": []}
+        else:
+            state = torch.load(source, weights_only=True)
         weights = state["model"]
         same_size = weights.keys() == self.masters.keys()
         for name, saved in (weights if same_size else architecture.grow(weights, self.masters)).items():
             self.masters[name].copy_(saved)
-        if same_size:
+        if same_size and state["optimisers"]:
             for optim, saved in zip(self.optims, state["optimisers"], strict=True):
                 optim.load_state_dict(saved)
         if source == own:
@@ -289,7 +293,7 @@ def train(
     workers: int = 1,
     threads: int = 1,
 ) -> Path:
-    """Run (or resume) one stage in `folder`; `start_from` is an earlier stage's checkpoint.
+    """Run (or resume) one stage in `folder`; `start_from` is an earlier stage's checkpoint or a model's folder.
 
     Several single-threaded workers, each with its own conversations and averaged gradients, use a CPU better than
     one worker with several threads.

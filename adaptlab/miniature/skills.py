@@ -86,8 +86,10 @@ def _book(world: World, form: str) -> tuple[list[Passage], Passage]:
 def _retrieved(world: World, others: list[Passage], target: Passage, asked: str, count: int) -> list[Passage]:
     """`target` among the passages that BM25 finds nearest to the question, in a random order."""
     chunks = [Chunk(id=str(i), title=p.title, text=p.text, start=0, end=len(p.text)) for i, p in enumerate(others)]
-    near = [others[int(hit.chunk_id)] for hit in Index(chunks).search(asked, k=count - 1)]
-    shown = [target, *near]
+    near = [int(hit.chunk_id) for hit in Index(chunks).search(asked, k=count - 1)]
+    rest = [i for i in range(len(others)) if i not in near]  # a question may share no word with the other passages
+    near += world.rng.sample(rest, count - 1 - len(near))
+    shown = [target, *(others[i] for i in near)]
     world.rng.shuffle(shown)
     return shown
 
