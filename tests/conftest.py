@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ import config
 from adaptlab.artifacts import Lab
 
 ROOT = config.ROOT
+# A shell that starts the tests in the background makes them ignore Ctrl-C, and their children with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 DOCUMENT = "# The Saltmarket Rules\n\nA ferry across the Saltmarket costs 3 crowns.\n\n## Dusk\n\nFerries rest.\n"
 
 
