@@ -64,7 +64,11 @@ def test_a_replay_without_torch_gives_the_committed_outputs(tmp_path: Path) -> N
     """PyTorch and transformers cannot be imported here: an import of either would fail the replay."""
     for name in ("torch", "transformers"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not there in a replay')\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "LAB_OUTPUTS": str(tmp_path / "outputs")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{config.ROOT}",
+        "LAB_OUTPUTS": str(tmp_path / "outputs"),
+    }
     command = [sys.executable, "-m", "adaptlab.runner", "--profile", "mini", "--mode", "prebuilt", "--check"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr[-3000:]
