@@ -45,6 +45,7 @@ def start(name: str, resolved: Settings | None = None) -> Lab:
     settings = resolved if resolved is not None else config.settings()
     quiet(settings)
     progress_module.context["notebook"] = name
+    _show_figures()
     lab = Lab(settings, notebook=name)
     print(banner(lab))
     return lab
@@ -56,6 +57,17 @@ def quiet(settings: Settings) -> None:
         os.environ.setdefault(variable, value)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*IProgress not found.*")
+
+
+def _show_figures() -> None:
+    """Let a matplotlib Figure that ends a cell be shown as a picture, without pyplot's global state."""
+    try:
+        from IPython import get_ipython
+        from IPython.core.pylabtools import select_figure_formats
+    except ImportError:  # a script outside Jupyter
+        return
+    if shell := get_ipython():
+        select_figure_formats(shell, {"png"})
 
 
 def banner(lab: Lab) -> str:
