@@ -232,5 +232,6 @@ def test_the_demo_replays_every_notebook_where_pytorch_is_not_installed(tmp_path
     inside = subprocess.run([ROOT / ".venv-demo/bin/python", "-c", code], capture_output=True, text=True)
     assert inside.stdout.split() == ["None", "None"]
     assert "prebuilt; profile mini" in done.stdout
-    index = Path(next(line for line in done.stdout.splitlines() if line.startswith("report: ")).removeprefix("report: "))
+    told = next(line for line in done.stdout.splitlines() if line.startswith("report: "))
+    index = Path(told.removeprefix("report: "))
     assert index.read_text("utf-8").count(">done<") == len(NOTEBOOKS)
