@@ -140,9 +140,8 @@ def run_arm(
 
 
 def _finished(earlier: Sequence[Generation], arm: Arm, messages: Sequence[Message]) -> bool:
-    return [item.sample for item in earlier] == list(range(arm.n)) and all(
-        item.status != "error" and item.messages == list(messages) for item in earlier
-    )
+    complete = [item.sample for item in earlier] == list(range(arm.n))
+    return complete and earlier[0].messages == list(messages) and all(item.status != "error" for item in earlier)
 
 
 def _generation(
@@ -161,8 +160,8 @@ def _generation(
         phrasing=question.text(role),
         arm=arm.name,
         sample=sample,
-        messages=messages,
-        hits=hits,
+        messages=messages if sample == 0 else [],
+        hits=hits if sample == 0 else [],
         text=completion.text or "",
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,

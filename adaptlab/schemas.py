@@ -154,13 +154,16 @@ class Arm(Record):
 
 
 class Generation(Record):
-    """One candidate answer, raw and kept; scores live apart."""
+    """One candidate answer, raw and kept; scores live apart.
+
+    A question's first sample holds the messages and hits; they are the same for its other samples, which hold none.
+    """
 
     question_id: str
     phrasing: str
     arm: str
     sample: int
-    messages: list[Message]
+    messages: list[Message] = Field(default_factory=list)
     hits: list[Hit] = Field(default_factory=list)
     text: str
     prompt_tokens: int = 0

@@ -281,9 +281,12 @@ def test_one_documents_fault_costs_no_other_document_its_result(tmp_path: Path) 
         assert dict(zip(made.rows["chunk_id"], made.rows["problem"], strict=True)) == {
             "c4": "empty reply", "c5": "no tags", "c6": "", "c7": "", "c8": "",
         }
+        with pytest.raises(LabError, match=r"^4 of 9 documents ended in an error \(the first: .*run this again"):
+            made.complete_rows()
         teacher.requests.clear()
         teacher.answer = own_pair
         again = run(teacher, passages(9), tmp_path)
+        assert again.complete_rows() is again.rows
     assert {r["messages"][0]["content"].split("\n")[2][-1] for r in teacher.requests} == set("ABCD")
     assert list(again.documents["status"]).count("ok") == 7
 

@@ -74,7 +74,7 @@ def write(folder: Path, measured: list[dict[str, Any]], stages: list[dict[str, A
         window=config["max_position_embeddings"],
         stages=lines,
         rows=rows,
-        n=measured[0]["n"],
+        n=measured[1]["n"],
     )
     atomic_write_text(folder / "measured.json", json.dumps(measured, indent=1) + "\n")
     atomic_write_text(folder / "training.json", json.dumps(stages, indent=1) + "\n")

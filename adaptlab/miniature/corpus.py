@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
@@ -20,9 +21,11 @@ MAX_PAIRS = 8
 EARLY_PASSAGES = (0.55, 0.25, 0.10, 0.07, 0.03)
 LATE_PASSAGES = (0.18, 0.20, 0.22, 0.25, 0.15)
 MIXES = {
-    "trunk": {"reading": 0.60, "writing": 0.18, "closed": 0.13, "chat": 0.05, "copy": 0.04},
-    "student": {"reading": 0.70, "closed": 0.22, "chat": 0.08},
-    "teacher": {"reading": 0.50, "writing": 0.40, "closed": 0.05, "chat": 0.05},
+    "trunk": {"reading": 0.62, "writing": 0.17, "closed": 0.13, "chat": 0.06, "copy": 0.02},
+    "quoting": {"quote": 0.42, "drill": 0.40, "writing": 0.07, "closed": 0.08, "chat": 0.03},
+    "long": {"reading": 0.45, "drill": 0.20, "quote": 0.05, "writing": 0.14, "closed": 0.11, "chat": 0.05},
+    "student": {"reading": 0.58, "drill": 0.14, "closed": 0.20, "chat": 0.08},
+    "teacher": {"writing": 0.45, "reading": 0.30, "drill": 0.12, "quote": 0.03, "closed": 0.05, "chat": 0.05},
 }
 
 
@@ -32,7 +35,10 @@ def question(rng: random.Random, entity: Entity, attribute: str, held_out: bool 
     generic = phrasings.GENERIC_HELD_OUT if held_out else phrasings.GENERIC
     own = specific.get((entity.kind.name, attribute), ())
     template = rng.choice(own) if own and rng.random() < 0.5 else rng.choice(generic)
-    return template.format(e=entity.mention, E=entity.mention_capitalised, a=attribute, al=attribute.lower())
+    asked = template.format(e=entity.mention, E=entity.mention_capitalised, a=attribute, al=attribute.lower())
+    if held_out or rng.random() > 0.15:
+        return asked
+    return rng.choice(phrasings.LEADS).format(e=entity.mention) + " " + asked
 
 
 def table_group(world: World, rows: int | None = None) -> list[Entity]:
@@ -66,34 +72,94 @@ def _unanswerable(rng: random.Random, world: World, passages: list[Passage]) -> 
     return question(rng, stranger, rng.choice(list(stranger.values)))
 
 
-def reading(rng: random.Random, progress: float = 1.0, passages: int | None = None) -> Conversation:
-    """Retrieved-style passages, then one to six questions, about a fifth of which the passages do not answer."""
-    world = new_world(rng.random())
-    weights = [early + progress * (late - early) for early, late in zip(EARLY_PASSAGES, LATE_PASSAGES, strict=True)]
-    count = passages or rng.choices((1, 2, 3, 4, 5), weights)[0]
+def _shown(rng: random.Random, world: World, count: int) -> list[Passage]:
+    """Passages as a retriever would bring them: one with facts, then others alike, other entries or mere noise."""
     shown = [passage(world)]
     while len(shown) < count:
-        alike = shown[0].facts and rng.random() < 0.5
-        if alike and shown[0].form != "table":
-            shown.append(
-                passage(
-                    world, rng.choice(("stat_block", "list", "prose")), new_entity(world, shown[0].facts[0][0].kind)
-                )
-            )
+        kind = rng.random()
+        if kind < 0.3:
+            shown.append(noise_passage(world))
+        elif kind < 0.65 and shown[0].form != "table":
+            alike = new_entity(world, shown[0].facts[0][0].kind)
+            shown.append(passage(world, rng.choice(("stat_block", "list", "prose")), alike))
         else:
-            shown.append(passage(world) if rng.random() < 0.85 else noise_passage(world))
+            shown.append(passage(world))
     rng.shuffle(shown)
+    return shown
+
+
+def _shared(facts: list[tuple[Entity, str]]) -> list[tuple[Entity, str]]:
+    """The facts whose attribute several entities here have: only the entity's name tells them apart."""
+    counts = Counter(attribute for _, attribute in facts)
+    return [fact for fact in facts if counts[fact[1]] > 1]
+
+
+def reading(rng: random.Random, progress: float = 1.0, passages: int | None = None) -> Conversation:
+    """Retrieved-style passages, then two to nine questions, about a fifth of which the passages do not answer."""
+    world = new_world(rng.random())
+    weights = [early + progress * (late - early) for early, late in zip(EARLY_PASSAGES, LATE_PASSAGES, strict=True)]
+    shown = _shown(rng, world, passages or rng.choices((1, 2, 3, 4, 5), weights)[0])
     facts = [fact for p in shown for fact in p.facts]
+    confusable = _shared(facts)
     turns: Conversation = []
     block = [(p.title, p.text) for p in shown]
-    for turn in range(rng.randint(1, 6)):
+    for turn in range(rng.randint(2, 9)):
         if rng.random() < 0.2:
             asked, reply = _unanswerable(rng, world, shown), prompts.NOT_IN_PASSAGE
         else:
-            entity, attribute = rng.choice(facts)
+            entity, attribute = rng.choice(confusable if confusable and rng.random() < 0.5 else facts)
             asked, reply = question(rng, entity, attribute), answer(entity, attribute)
         turns.append(("user", prompts.with_passages(asked, block) if turn == 0 else asked))
         turns.append(("assistant", reply))
+    return turns
+
+
+def _alike(rng: random.Random, world: World) -> list[Passage]:
+    """A few short entries of one kind with the same attributes: one table, or an entry each."""
+    entities = table_group(world, rng.choice((2, 2, 3, 3, 4, 5)))
+    if rng.random() < 0.45:
+        return [table_passage(world.rng, entities)]
+    forms = rng.choices(("stat_block", "list", "prose"), k=1 if rng.random() < 0.6 else len(entities))
+    return [entity_passage(world.rng, e, forms[i % len(forms)]) for i, e in enumerate(entities)]
+
+
+def drill(rng: random.Random) -> Conversation:
+    """Many questions on entries that are alike, where only the pair of name and attribute leads to the value.
+
+    Reading over long contexts rests on that, and never learns it while an attribute alone is mostly enough.
+    """
+    world = new_world(rng.random())
+    shown = _alike(rng, world)
+    facts = [fact for p in shown for fact in p.facts]
+    block = [(p.title, p.text) for p in shown]
+    turns: Conversation = []
+    for entity, attribute in rng.sample(facts, min(len(facts), rng.randint(5, 12))):
+        if rng.random() < 0.1:
+            asked, reply = _unanswerable(rng, world, shown), prompts.NOT_IN_PASSAGE
+        else:
+            asked, reply = question(rng, entity, attribute), answer(entity, attribute)
+        turns += [("user", asked if turns else prompts.with_passages(asked, block)), ("assistant", reply)]
+    return turns
+
+
+def _entry(shown: Passage, entity: Entity) -> str:
+    """An entity's own words on the page: its row of a table, else its name and what follows the heading."""
+    if shown.form == "table":
+        return next(line for line in shown.text.split("\n") if line.startswith(f"| {entity.name} ")).rstrip()
+    head, _, rest = shown.text.partition("\n\n")
+    return f"{entity.name}\n{rest if head.strip('#* ') == entity.name else shown.text}"
+
+
+def quote(rng: random.Random) -> Conversation:
+    """Entries to be said again by name: from that grows the attention from a name to where it stands on the page."""
+    world = new_world(rng.random())
+    shown = _alike(rng, world)
+    entries = [(entity, p) for p in shown for entity in {e.name: e for e, _ in p.facts}.values()]
+    block = [(p.title, p.text) for p in shown]
+    turns: Conversation = []
+    for entity, p in rng.sample(entries, min(len(entries), 3)):
+        asked = rng.choice(phrasings.QUOTE).format(e=entity.mention)
+        turns += [("user", asked if turns else prompts.with_passages(asked, block)), ("assistant", _entry(p, entity))]
     return turns
 
 
@@ -163,7 +229,7 @@ def copying(rng: random.Random) -> Conversation:
     return turns
 
 
-SHORT_MAKERS = {"writing": writing, "closed": closed, "chat": small_talk, "copy": copying}
+SHORT_MAKERS = {"quote": quote, "drill": drill, "writing": writing, "closed": closed, "chat": small_talk, "copy": copying}
 
 
 def conversations(mix: str, seed: int | str, progress: float = 1.0) -> Iterator[Conversation]:

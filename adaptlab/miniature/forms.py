@@ -21,8 +21,23 @@ class Passage:
     facts: tuple[tuple[Entity, str], ...]
 
 
+def _unheard_of(rng: random.Random) -> str:
+    """A sentence of words in no order: a model that has met it is not thrown by prose that it never saw."""
+    chosen = rng.choices(words.COMMON, k=rng.randint(5, 18))
+    if rng.random() < 0.3:
+        chosen.insert(rng.randrange(len(chosen)), str(rng.randint(1, 60)))
+    if rng.random() < 0.2:
+        chosen.insert(rng.randrange(len(chosen)), rng.choice(words.ABILITIES))
+    if len(chosen) > 9 and rng.random() < 0.6:
+        chosen[len(chosen) // 2] += ","
+    text = " ".join(chosen)
+    return text[0].upper() + text[1:] + "."
+
+
 def filler(rng: random.Random, entity: Entity | None = None) -> str:
     """A sentence of flavour that states no value; it may mention `entity`."""
+    if rng.random() < 0.3:
+        return _unheard_of(rng)
     template = rng.choice(prose.FILLERS)
     e, capital = (entity.mention, entity.mention_capitalised) if entity else ("the party", "The party")
     return template.format(
@@ -83,9 +98,9 @@ def _prose(rng: random.Random, entity: Entity) -> str:
 
 def _heading(rng: random.Random, title: str) -> str:
     style = rng.random()
-    if style < 0.75:
+    if style < 0.6:
         return f"{'#' * rng.choice((2, 3, 3, 3, 4))} {title}\n\n"
-    return "" if style < 0.92 else f"**{title}**\n\n"
+    return "" if style < 0.9 else f"**{title}**\n\n"
 
 
 def _path(rng: random.Random, leaf: str) -> str:
@@ -129,5 +144,5 @@ def noise_passage(world: World) -> Passage:
     """A chunk of flavour and general rules that states no fact."""
     rng = world.rng
     title = rng.choice(prose.HEADINGS)
-    text = _heading(rng, title) + " ".join(filler(rng) for _ in range(rng.randint(2, 7)))
+    text = _heading(rng, title) + " ".join(filler(rng) for _ in range(rng.randint(2, 9)))
     return Passage(_path(rng, title), text, "prose", ())

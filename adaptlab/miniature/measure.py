@@ -46,8 +46,8 @@ def scored(generator: LocalGenerator, items: list[Item]) -> list[bool]:
 
 
 def reading_rows(generator: LocalGenerator, n: int) -> list[dict[str, Any]]:
-    """Reading over all forms and by form, refusing, the fixed books and the general skills."""
-    items = [reading_item(f"{SEED} reading {i}", FORMS[i % 4]) for i in range(n)]
+    """Reading over all forms (`n` items of each), refusing, the fixed books and the general skills."""
+    items = [reading_item(f"{SEED} reading {i}", FORMS[i % 4]) for i in range(n * len(FORMS))]
     verdicts = scored(generator, items)
     rows = [_row("reads the value, phrasings held out", verdicts)]
     for form in FORMS:

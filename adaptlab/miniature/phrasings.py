@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from adaptlab.miniature.phrasings_held_out import GENERIC_HELD_OUT, SPECIFIC_HELD_OUT
 
-__all__ = ["GENERIC", "GENERIC_HELD_OUT", "SPECIFIC", "SPECIFIC_HELD_OUT"]
+__all__ = ["GENERIC", "GENERIC_HELD_OUT", "LEADS", "QUOTE", "SPECIFIC", "SPECIFIC_HELD_OUT"]
 
 GENERIC: tuple[str, ...] = (
     "What is the {a} of {e}?",
@@ -330,3 +330,19 @@ SPECIFIC: dict[tuple[str, str], tuple[str, ...]] = {
         "What sets off {e}?", "What must happen before {e} starts?",
     ),
 }
+
+# What a player says before asking.
+LEADS: tuple[str, ...] = (
+    "We are at the table.", "Nobody can find the page.", "I have lost my notes.", "Sorry to ask again.",
+    "We are about to fight.", "The game has stopped.", "My character is in trouble.", "I am new to this game.",
+    "We have {e} in front of us.", "This is about {e}.", "{e} again.", "I am thinking of {e}.",
+    "There is {e} in the next room.", "My friend keeps talking about {e}.", "We came all this way for {e}.",
+    "One thing before I roll.", "Think of {e}.", "The others are waiting.", "It is my turn.", "We had an argument.",
+    "I am writing an adventure with {e} in it.", "The lamp is going out and {e} is here.", "Let us say I choose {e}.",
+    "My pack is open.", "The shop is shut.", "We won, just about.", "Help me.", "A short one.", "Suppose I look at {e}.",
+)
+
+# Asking for an entry's own words.
+QUOTE: tuple[str, ...] = (
+    "Quote the entry of {e}.", "Read out what stands under {e}.", "Quote {e}.", "What does the entry of {e} say?",
+)

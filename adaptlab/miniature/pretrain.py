@@ -276,6 +276,7 @@ def _work(
 ) -> None:
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
+    attention.fuse_elementwise()
     if workers > 1:
         dist.init_process_group(
             "gloo", init_method=f"file://{folder.resolve()}/rendezvous", rank=rank, world_size=workers

@@ -183,3 +183,59 @@ Oath Weight, Omen, Pallor, Pitch, Quiet, Rime Level, Root Depth, Rot Rate, Rune 
 Rank, Shimmer, Sigil Cost, Soot Grade, Sorrow, Spite, Star Sign, Sting, Stride, Tallow Tax, Temper, Tether, Thirst,
 Toll Hour, Umbra, Veil Strength, Wane, Ward Value, Wax Seal, Weft, Whisper Reach, Wind Debt, Wyrd
 """)
+
+# Plain words for sentences that mean nothing: prose that a model must read past.
+COMMON = """
+    a about above across after again against age ago air all alone along already also always among an and anger animal
+    another answer any anybody apart apple arm around as ask asleep at away back bad bag bake ball bank bare bargain
+    bark barn barrel basket bath be bean bear because become bed bee been before begin behind believe bell below belt
+    bench beneath beside best better between beyond big bird bite bitter black blame blanket blind blood blow blue
+    board boat body boil bold bone book boot borrow both bottle bottom bow bowl box boy branch bread break breath
+    brick bridge bright bring broken broom brother brown brush build burn bury busy but butter button buy by cabin
+    cake call calm came can candle cap captain care careful carry cart cat catch cause chain chair change cheap cheese
+    cheer chest chicken chief child chimney choose church circle city clay clean clerk climb clock close cloth cloud
+    coal coast coat cold collect come common company cook cool copper corn corner could count country courage course
+    court cover cow cross crowd cruel cry cup curious cut damp dance danger dare dark daughter day dead dear debt deck
+    deep did die dinner dirt dish ditch do dock does dog done door doubt down dozen drag draw dream dress drink drive
+    drop drown dry duck dull during dusk dust duty each ear early earn earth east easy eat edge egg either elbow else
+    empty end enemy enough enter even evening ever every exact except eye face fact fair fall false family far farm
+    fast fat father fault favour fear feather feed feel feet fence ferry few field fierce fight fill find fine finger
+    finish fire first fish fit flame flat fleet flesh float flood floor flour flow flower fly fog fold follow fond
+    food fool foot for forest forget fork form forward found four free fresh friend from frost fruit full funny garden
+    gate gather gave gentle ghost gift girl give glad glass go goat god gold gone good goose grain grand grass grave
+    great green grey ground group grow guard guess guest guide habit had hair half hall hammer hand hang happen happy
+    harbour hard harm has hat hate have he head hear heart heat heavy held help hen her here hide high hill him his
+    hold hole holiday home honest hook hope horse hot hour house how hundred hungry hunt hurry hurt ice idea if ill in
+    inch ink inn inside instead into iron island it its jar join joke journey joy judge jump just keep kettle key kick
+    kind king kitchen knee knew knife knock knot know known ladder lady lake lamp land lantern large last late laugh
+    law lay lazy lead leaf lean learn least leather leave left leg lend less lesson let letter level lid lie life lift
+    light like line lion lip list listen little live load lock long look loose lose loss lost lot loud love low luck
+    lunch made mail make man many map mark market master may me meal mean measure meat meet melt mend mercy met middle
+    might mile milk mill mind mine minute miss mist mistake mix money month moon more morning most mother mountain
+    mouse mouth move much mud music must my nail name narrow near neat neck need needle neighbour neither nest net
+    never new news next nice night nine no nobody nod noise none nor north nose not note nothing notice now number oak
+    oar obey ocean odd of off offer often oil old on once one onion only open or orange order other our out oven over
+    owe owl own ox pack page paid pain paint pair pale pan paper part pass past path pay pea peace pear pen people
+    pepper perhaps person pick picture pie piece pig pile pillow pin pipe place plain plan plant plate play please
+    plenty pocket poem point poor porridge port post pot pour power praise pray price pride promise proof proper proud
+    prove pull punish push put quarrel queen question quick quiet quite rabbit rain raise ran rare rat rather reach
+    read ready real reason red refuse remember rent repair reply rest return rice rich ride right ring ripe rise river
+    road roar roast rob rock roll roof room root rope rose rough round row rub rude ruin rule run rush sack sad safe
+    said sail sailor salt same sand sat save saw say scale school sea season seat second secret see seed seem seen
+    sell send serve set seven shade shadow shake shall shape share sharp she sheep shell shelf shine ship shirt shoe
+    shop shore short should shoulder shout show shut sick side silence silver simple sing sink sister sit six size
+    skin sky sleep slip slow small smell smile smoke smooth snake snow so soap soft sold soldier some somebody son
+    song soon sorrow sorry soul sound soup sour south spare speak spend spill spirit spoil spoon spread spring square
+    stair stand star start station stay steal steam steel step stick still sting stir stone stood stop store storm
+    story stove straight strange straw stream street string strong such sudden sugar suit summer sun supper sure
+    surprise swear sweet swim table tail take tale talk tall tame taste tax tea teach tear tell ten tent than thank
+    that the their them then there these they thick thief thin thing think third thirsty this those though thread
+    three throat through throw thumb thunder thus tide tie tight till timber time tin tired to toe together told
+    tomorrow tongue too took tooth top torn touch toward town toy trade train trap travel tree tribe trick trouble
+    true trunk trust truth try turn twelve twenty twice two ugly uncle under understand until up upon us use useful
+    usual valley very village visit voice wait wake walk wall want war warm was wash waste watch water wave wax way we
+    weak wealth wear weather week weep weight welcome well went were west wet what wheat wheel when where whether
+    which while whisper white who whole whose why wide wife wild will wind window wine wing winter wipe wire wise wish
+    with within without woman wonder wood wool word work world worm worry worse worst would wound wrap write wrong
+    yard year yellow yes yesterday yet you young your
+""".split()

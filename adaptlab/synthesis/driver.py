@@ -40,6 +40,16 @@ class Generated:
     documents: pd.DataFrame
     rows: pd.DataFrame
 
+    def complete_rows(self) -> pd.DataFrame:
+        """The rows, if every document was read; else a `LabError` that says how many were not, and why."""
+        failed = self.documents[self.documents.status == "error"]
+        if len(failed):
+            raise LabError(
+                f"{len(failed)} of {len(self.documents)} documents ended in an error (the first: {failed.error.iloc[0]}). "
+                "The others are kept: run this again to ask only for these."
+            )
+        return self.rows
+
 
 @dataclass(frozen=True)
 class Teacher:
