@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from adaptlab import prompts
-from adaptlab.miniature import chat, phrasings
+from adaptlab.miniature import chat, phrasings, synonyms
 from adaptlab.miniature.catalogue import KINDS
 from adaptlab.miniature.forms import Passage, entity_passage, noise_passage, table_passage
 from adaptlab.miniature.world import Entity, World, answer, new_entity, new_world
@@ -31,14 +31,34 @@ MIXES = {
 
 def question(rng: random.Random, entity: Entity, attribute: str, held_out: bool = False) -> str:
     """One way of asking for an attribute; `held_out` draws from the phrasings no training ever sees."""
-    specific = phrasings.SPECIFIC_HELD_OUT if held_out else phrasings.SPECIFIC
-    generic = phrasings.GENERIC_HELD_OUT if held_out else phrasings.GENERIC
-    own = specific.get((entity.kind.name, attribute), ())
-    template = rng.choice(own) if own and rng.random() < 0.5 else rng.choice(generic)
-    asked = template.format(e=entity.mention, E=entity.mention_capitalised, a=attribute, al=attribute.lower())
+    key = (entity.kind.name, attribute)
+    own = (phrasings.SPECIFIC_HELD_OUT if held_out else phrasings.SPECIFIC).get(key, ())
+    if own and rng.random() < 0.45:
+        return _asked(rng, rng.choice(own), entity, attribute, held_out)
+    if held_out:
+        return _asked(rng, rng.choice(phrasings.GENERIC_HELD_OUT), entity, attribute, held_out)
+    called = rng.choice(synonyms.of(*key)) if rng.random() < 0.5 else attribute
+    return _asked(rng, rng.choice(phrasings.GENERIC), entity, called, held_out)
+
+
+def _asked(rng: random.Random, template: str, entity: Entity, called: str, held_out: bool) -> str:
+    asked = template.format(e=entity.mention, E=entity.mention_capitalised, a=called, al=called.lower())
     if held_out or rng.random() > 0.15:
         return asked
     return rng.choice(phrasings.LEADS).format(e=entity.mention) + " " + asked
+
+
+def asks_for(asked: str, entity: Entity, attribute: str) -> bool:
+    """Whether `asked` is one of the trained ways of asking for this attribute of this entity."""
+    key = (entity.kind.name, attribute)
+    for lead in phrasings.LEADS:
+        asked = asked.removeprefix(lead.format(e=entity.mention) + " ")
+    own = ((t, attribute) for t in phrasings.SPECIFIC.get(key, ()))
+    generic = ((t, called) for t in phrasings.GENERIC for called in (attribute, *synonyms.of(*key)))
+    return any(
+        asked == t.format(e=entity.mention, E=entity.mention_capitalised, a=called, al=called.lower())
+        for t, called in (*own, *generic)
+    )
 
 
 def table_group(world: World, rows: int | None = None) -> list[Entity]:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from adaptlab import prompts
 from adaptlab.generation import LocalGenerator
-from adaptlab.miniature import corpus, phrasings
+from adaptlab.miniature import corpus
 from adaptlab.miniature.forms import FORMS, Passage, entity_passage, table_passage
 from adaptlab.miniature.skills import Item, as_question, closed_item, general_item, is_right, reading_item
-from adaptlab.miniature.world import Entity, new_entity, new_world
+from adaptlab.miniature.world import new_entity, new_world
 from adaptlab.schemas import Message, Question
 from adaptlab.scoring import strict
 from adaptlab.stats import wilson
@@ -95,14 +95,6 @@ def closed_rows(generator: LocalGenerator, n: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _templates(entity: Entity, attribute: str) -> list[str]:
-    own = phrasings.SPECIFIC.get((entity.kind.name, attribute), ())
-    return [
-        t.format(e=entity.mention, E=entity.mention_capitalised, a=attribute, al=attribute.lower())
-        for t in (*own, *phrasings.GENERIC)
-    ]
-
-
 def _writing_passages(n: int) -> list[Passage]:
     passages = []
     for i in range(n):
@@ -126,7 +118,7 @@ def writing_rows(generator: LocalGenerator, n: int) -> list[dict[str, Any]]:
         facts = {f"{entity.name}: {attribute}": (entity, attribute) for entity, attribute in shown.facts}
         for subject, asked, reply in PAIR.findall(completions[0].text):
             fact = facts.get(subject)
-            answerable.append(fact is not None and asked in _templates(*fact))
+            answerable.append(fact is not None and corpus.asks_for(asked, *fact))
             right.append(fact is not None and strict(as_question("w", *fact, asked), reply))
     return [_row("writes questions answerable from their passage", answerable), _row("  and answers them right", right)]
 
