@@ -207,7 +207,7 @@ def fixed_facts() -> tuple[tuple[Entity, str], ...]:
     """The facts of the few books that never change: they teach the habit of holding facts in the weights."""
     facts: list[tuple[Entity, str]] = []
     for book in range(FIXED_BOOKS):
-        world = new_world(f"fixed book {book}")
+        world = new_world(f"fixed book {book}", listed_words_only=True)
         for _ in range(FIXED_BOOK_ENTITIES):
             entity = new_entity(world)
             facts += [(entity, attribute) for attribute in entity.values]

@@ -10,6 +10,7 @@ from adaptlab.miniature.catalogue import KINDS, Attribute, Kind
 
 DICE_SIDES = (4, 6, 8, 10, 12)
 TIME_UNITS = ("rounds", "turns", "hours", "days", "minutes", "weeks")
+NOVEL_SHARE = 0.45
 INVENTED_SHARE = 0.12
 
 
@@ -34,9 +35,14 @@ class Entity:
 
 @dataclass
 class World:
-    """One invented rulebook's vocabulary and entities; everything follows from `rng`."""
+    """One invented rulebook's vocabulary and entities; everything follows from `rng` and `novel`.
+
+    `novel` draws names and values from words outside the lists, so that a model has to copy what it reads; without
+    it a world keeps to the lists.
+    """
 
     rng: random.Random
+    novel: random.Random | None = None
     coins: list[str] = field(default_factory=list)
     entities: list[Entity] = field(default_factory=list)
 
@@ -67,6 +73,47 @@ def entity_name(rng: random.Random) -> str:
     return f"{tail.capitalize()} of {invented_name(rng, 2)}"
 
 
+def _any_word(rng: random.Random) -> str:
+    """A plain word, an invented one, or letters that make no known word at all."""
+    kind = rng.random()
+    if kind < 0.65:
+        return rng.choice(words.COMMON)
+    if kind < 0.85:
+        return invented_name(rng).lower()
+    return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiouy") for _ in range(rng.randint(2, 4)))
+
+
+def novel_name(rng: random.Random) -> str:
+    """A name of words outside the lists: "Moonledger", "Soup Sabre", "Orchard of Vuzole"."""
+    first, second = _any_word(rng).capitalize(), _any_word(rng)
+    style = rng.random()
+    if style < 0.35:
+        return first + second
+    if style < 0.85:
+        return f"{first} {second.capitalize()}"
+    return f"{first} of {second.capitalize()}" if style < 0.93 else f"{first} the {second.capitalize()}"
+
+
+def _novel_value(rng: random.Random, shape: str) -> str | None:
+    """A value of a wordy `shape` made of words outside the lists; None for a shape of numbers."""
+    first, second = _any_word(rng), _any_word(rng)
+    capital = first.capitalize()
+    several = " ".join(_any_word(rng) for _ in range(rng.randint(2, 4)))
+    made = {
+        "material": first if rng.random() < 0.3 else f"{first} {second}",
+        "place": f"{first} {second}s",
+        "gear": f"{first} {second}",
+        "guild": f"the {capital} {rng.choice((second.capitalize(), rng.choice(words.GUILD_KINDS)))}",
+        "person": f"{rng.choice((second.capitalize(), rng.choice(words.TITLES)))} {capital}",
+        "save": f"Save versus {capital}",
+        "ability": capital,
+        "month": capital,
+        "effect": f"{rng.choice(('may not', 'cannot', 'must', 'loses', 'forgets', 'is'))} {several}",
+        "trigger": f"{first}ing {several}",
+    }
+    return made.get(shape)
+
+
 def dice(rng: random.Random) -> str:
     """A dice expression such as 3d8+2."""
     base = f"{rng.randint(1, 10)}d{rng.choice(DICE_SIDES)}"
@@ -91,6 +138,8 @@ def _material(rng: random.Random) -> str:
 def value(world: World, attribute: Attribute) -> str:
     """A random value of the attribute's shape (see `catalogue.SHAPE_EXAMPLES`)."""
     rng, shape = world.rng, attribute.shape
+    if world.novel and world.novel.random() < NOVEL_SHARE and (made := _novel_value(world.novel, shape)):
+        return made
     if shape.startswith("int:"):
         low, high = shape[4:].split("-")
         return _number(rng, int(low), int(high))
@@ -128,10 +177,15 @@ def value(world: World, attribute: Attribute) -> str:
 _ANY_SHAPES = ("int:1-40", "dice", "feet", "time", "money", "material", "place", "gear", "points", "weight")
 
 
-def new_world(seed: int | str) -> World:
+def new_world(seed: int | float | str, listed_words_only: bool = False) -> World:
     """A world without entities yet, with its own coin words."""
     rng = random.Random(seed)
-    return World(rng=rng, coins=rng.sample(words.COINS, 2))
+    world = World(rng=rng, coins=rng.sample(words.COINS, 2))
+    if not listed_words_only:
+        world.novel = random.Random(f"novel {seed}")
+        if world.novel.random() < NOVEL_SHARE:
+            world.coins = [f"{word}s" for word in world.novel.sample(words.COMMON, 2)]
+    return world
 
 
 def new_entity(world: World, kind: Kind | None = None, attributes: list[Attribute] | None = None) -> Entity:
@@ -144,7 +198,8 @@ def new_entity(world: World, kind: Kind | None = None, attributes: list[Attribut
             invented = Attribute(rng.choice(words.ATTRIBUTE_INVENTED), rng.choice(_ANY_SHAPES))
             attributes.insert(rng.randrange(len(attributes) + 1), invented)
     taken = {entity.name for entity in world.entities}
-    name = entity_name(rng)
+    unlisted = world.novel is not None and world.novel.random() < NOVEL_SHARE
+    name = novel_name(world.novel) if unlisted else entity_name(rng)
     while name in taken:
         name = entity_name(rng)
     entity = Entity(name, kind, {attribute.name: value(world, attribute) for attribute in attributes})
