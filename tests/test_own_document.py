@@ -39,5 +39,6 @@ def test_the_ladder_completes_live_on_another_document(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr[-3000:]
     told = json.loads(ended.stdout)
     assert [page["state"] for page in told["notebooks"]] == ["done"] * 6
-    assert len(told["ladder"]) == 6 and all(0 <= rung["low"] <= rung["rate"] <= rung["high"] <= 1 for rung in told["ladder"])
+    assert len(told["ladder"]) == 6
+    assert all(0 <= rung["low"] <= rung["rate"] <= rung["high"] <= 1 for rung in told["ladder"])
     assert "live" in told["label"] and Path(told["report"]).is_file()

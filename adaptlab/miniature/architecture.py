@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from torch import Tensor
 from transformers import GraniteConfig, GraniteForCausalLM, PreTrainedTokenizerBase
 
 from adaptlab.miniature.tokenizer import VOCABULARY, WINDOW
 
-WIDTH = {"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 480}
+WIDTH: dict[str, Any] = {
+    "hidden_size": 256,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 480,
+}
 LAYERS = {"mini-granite": 6, "mini-teacher": 10}
 GROWN_AFTER = (1, 2, 3, 4)
 
@@ -20,7 +26,7 @@ def build(name: str, tokenizer: PreTrainedTokenizerBase) -> GraniteForCausalLM:
         vocab_size=VOCABULARY,
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
-        rope_theta=10_000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         embedding_multiplier=6.0,
         residual_multiplier=0.6,
         attention_multiplier=0.1,

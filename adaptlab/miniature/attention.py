@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.models.granite import modeling_granite
@@ -27,7 +27,7 @@ class BlockedAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """(batch, heads, length, width) in, the same out; fewer key heads than query heads are allowed."""
         batch, heads, length, width = query.shape
         kinds = key.shape[1]
@@ -47,7 +47,7 @@ class BlockedAttention(torch.autograd.Function):
         return out.view(batch, heads, length, width)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of query, key and value."""
         query, key, value, *saved = ctx.saved_tensors
         batch, heads, kinds = ctx.heads
@@ -86,9 +86,18 @@ def fuse_elementwise() -> None:
     if not shutil.which("g++"):
         return
     gated = torch.compile(lambda gate, up: functional.silu(gate) * up, dynamic=True)
-    modeling_granite.GraniteRMSNorm.forward = torch.compile(modeling_granite.GraniteRMSNorm.forward, dynamic=True)
-    modeling_granite.apply_rotary_pos_emb = torch.compile(modeling_granite.apply_rotary_pos_emb, dynamic=True)
-    modeling_granite.GraniteMLP.forward = lambda self, x: self.down_proj(gated(self.gate_proj(x), self.up_proj(x)))
+    norm = torch.compile(modeling_granite.GraniteRMSNorm.forward, dynamic=True)
+    rotation = torch.compile(modeling_granite.apply_rotary_pos_emb, dynamic=True)
+
+    def feed_forward(self: Any, hidden: Tensor) -> Tensor:
+        return self.down_proj(gated(self.gate_proj(hidden), self.up_proj(hidden)))
+
+    for owner, name, replacement in (
+        (modeling_granite.GraniteRMSNorm, "forward", norm),
+        (modeling_granite.GraniteMLP, "forward", feed_forward),
+        (modeling_granite, "apply_rotary_pos_emb", rotation),
+    ):
+        setattr(owner, name, replacement)
 
 
 AttentionInterface.register(NAME, blocked_attention)

@@ -249,7 +249,14 @@ def copying(rng: random.Random) -> Conversation:
     return turns
 
 
-SHORT_MAKERS = {"quote": quote, "drill": drill, "writing": writing, "closed": closed, "chat": small_talk, "copy": copying}
+SHORT_MAKERS = {
+    "quote": quote,
+    "drill": drill,
+    "writing": writing,
+    "closed": closed,
+    "chat": small_talk,
+    "copy": copying,
+}
 
 
 def conversations(mix: str, seed: int | str, progress: float = 1.0) -> Iterator[Conversation]:

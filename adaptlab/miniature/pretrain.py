@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ class Stage:
 
 def encode(texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[tuple[np.ndarray, np.ndarray]]:
     """Token ids and a mask of the assistant's words (its closing mark included) for each rendered conversation."""
-    start, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
+    marks: Any = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
+    start, end = marks
     encoded = []
     for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
         array = np.asarray(ids, dtype=np.int64)
@@ -151,7 +153,7 @@ class Trainer:
     ):
         """Build the model, or take up `folder`'s checkpoint, or start from another stage's."""
         self.stage, self.folder, self.rank, self.workers = stage, folder, rank, workers
-        self.tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder)
         torch.manual_seed(stage.seed)
         self.model = architecture.build(stage.name, self.tokenizer).train()
         self.model.set_attn_implementation(attention.NAME)
@@ -167,7 +169,7 @@ class Trainer:
 
     def _load(self, source: Path, own: Path) -> None:
         if source.is_dir():  # a shipped model: weights alone
-            state = {"model": load_file(source / "model.safetensors"), "optimisers": []}
+            state: dict[str, Any] = {"model": load_file(source / "model.safetensors"), "optimisers": []}
         else:
             state = torch.load(source, weights_only=True)
         weights = state["model"]
@@ -267,7 +269,7 @@ def export(checkpoint: Path, name: str, tokenizer_folder: Path, folder: Path) ->
     weights = weights if weights.keys() == fresh.keys() else architecture.grow(weights, fresh)
     model.load_state_dict(weights, strict=False)
     model.tie_weights()
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -15,7 +15,7 @@ from adaptlab.miniature import chat, corpus
 from adaptlab.miniature.forms import FORMS, Passage, entity_passage, noise_passage, table_passage
 from adaptlab.miniature.world import Entity, World, new_entity, new_world
 from adaptlab.retrieval import Index
-from adaptlab.schemas import AnswerType, Chunk, Message, Phrasing, Question, Row
+from adaptlab.schemas import AnswerType, Category, Chunk, Message, Phrasing, Question, Row
 from adaptlab.scoring import strict
 
 Skill = Literal["reading", "not in the passage", "closed-book", "fixed books", "general"]
@@ -48,7 +48,7 @@ class Item:
 
 
 def as_question(
-    identifier: str, entity: Entity, attribute: str, asked: str, category: str = "explicit_rule"
+    identifier: str, entity: Entity, attribute: str, asked: str, category: Category = "explicit_rule"
 ) -> Question:
     """The benchmark record of one fact of an invented world."""
     shape = next((a.shape for a in entity.kind.attributes if a.name == attribute), "text").split(":")[0]

@@ -198,8 +198,9 @@ def new_entity(world: World, kind: Kind | None = None, attributes: list[Attribut
             invented = Attribute(rng.choice(words.ATTRIBUTE_INVENTED), rng.choice(_ANY_SHAPES))
             attributes.insert(rng.randrange(len(attributes) + 1), invented)
     taken = {entity.name for entity in world.entities}
-    unlisted = world.novel is not None and world.novel.random() < NOVEL_SHARE
-    name = novel_name(world.novel) if unlisted else entity_name(rng)
+    name = entity_name(rng)
+    if world.novel and world.novel.random() < NOVEL_SHARE:
+        name = novel_name(world.novel)
     while name in taken:
         name = entity_name(rng)
     entity = Entity(name, kind, {attribute.name: value(world, attribute) for attribute in attributes})

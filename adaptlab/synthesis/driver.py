@@ -44,8 +44,9 @@ class Generated:
         """The rows, if every document was read; else a `LabError` that says how many were not, and why."""
         failed = self.documents[self.documents.status == "error"]
         if len(failed):
+            first = failed.error.iloc[0]
             raise LabError(
-                f"{len(failed)} of {len(self.documents)} documents ended in an error (the first: {failed.error.iloc[0]}). "
+                f"{len(failed)} of {len(self.documents)} documents ended in an error (the first: {first}). "
                 "The others are kept: run this again to ask only for these."
             )
         return self.rows
