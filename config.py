@@ -153,7 +153,7 @@ MINI = Profile(
     quantisation="nf4",
     lora=LoraSettings(),
     training=TrainingSettings(
-        epochs=8, batch_size=16, gradient_accumulation=1, learning_rate=2e-3, optimizer="adamw_torch", max_length=768
+        epochs=7, batch_size=16, gradient_accumulation=1, learning_rate=2e-3, optimizer="adamw_torch", max_length=768
     ),
     sampling=SamplingSettings(),
     generation_batch=64,
@@ -162,6 +162,7 @@ MINI = Profile(
     chunk_chars=800,
     chunk_overlap=0,
     part_chars=60_000,
+    retrieval_k=3,  # a fourth passage finds two points more quotes, and costs the miniature more right readings
     needs_gpu=False,
     offline=True,
 )

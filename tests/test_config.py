@@ -45,7 +45,7 @@ def test_every_profile_is_frozen_and_names_known_models():
     assert set(config.PROFILES) == {"mini", "t4", "l4", "l40s"}
     for profile in config.PROFILES.values():
         assert {profile.student, profile.teacher, profile.judge} <= set(config.MODELS)
-        assert profile.lora.r == 16 and profile.sampling.counts == (1, 2, 4, 8, 16) and profile.retrieval_k == 4
+        assert profile.lora.r == 16 and profile.sampling.counts == (1, 2, 4, 8, 16) and profile.retrieval_k in (3, 4)
         with pytest.raises(dataclasses.FrozenInstanceError):
             profile.name = "other"  # type: ignore[misc]
 

@@ -48,8 +48,10 @@ def _card(options: argparse.Namespace) -> None:
 
 
 def _tokens_seen(run: Path) -> int:
-    """The tokens a stage has really seen, from the last line of its log."""
-    return int(json.loads((run / "log.jsonl").read_text("utf-8").splitlines()[-1])["tokens"])
+    """The tokens that the weights of a stage's checkpoint have seen in it."""
+    import torch
+
+    return int(torch.load(run / "checkpoint.pt", weights_only=True)["seen"])
 
 
 def main() -> None:
