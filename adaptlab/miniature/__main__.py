@@ -17,7 +17,7 @@ def _pretrain(options: argparse.Namespace) -> None:
     from adaptlab.miniature.pretrain import Stage, train
 
     stage = Stage(options.name, options.mix, int(options.tokens * 1e6), seed=options.seed, decay=options.decay)
-    train(stage, options.tokenizer, options.folder, options.start_from, options.workers, options.threads)
+    train(stage, options.tokenizer, options.folder, options.start_from, options.workers, options.threads, fused=True)
 
 
 def _export(options: argparse.Namespace) -> None:

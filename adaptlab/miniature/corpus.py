@@ -25,7 +25,6 @@ MIXES = {
     "quoting": {"quote": 0.42, "drill": 0.40, "writing": 0.07, "closed": 0.08, "chat": 0.03},
     "long": {"reading": 0.45, "drill": 0.20, "quote": 0.05, "writing": 0.14, "closed": 0.11, "chat": 0.05},
     "student": {"reading": 0.58, "drill": 0.14, "closed": 0.20, "chat": 0.08},
-    "names": {"writing": 0.55, "reading": 0.20, "drill": 0.08, "quote": 0.09, "copy": 0.04, "closed": 0.02, "chat": 0.02},
     "teacher": {"writing": 0.45, "reading": 0.30, "drill": 0.12, "quote": 0.03, "closed": 0.05, "chat": 0.05},
 }
 

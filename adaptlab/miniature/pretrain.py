@@ -274,11 +274,19 @@ def export(checkpoint: Path, name: str, tokenizer_folder: Path, folder: Path) ->
 
 
 def _work(
-    rank: int, workers: int, threads: int, stage: Stage, tokenizer_folder: Path, folder: Path, start_from: Path | None
+    rank: int,
+    workers: int,
+    threads: int,
+    stage: Stage,
+    tokenizer_folder: Path,
+    folder: Path,
+    start_from: Path | None,
+    fused: bool,
 ) -> None:
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
-    attention.fuse_elementwise()
+    if fused:
+        attention.fuse_elementwise()
     if workers > 1:
         dist.init_process_group(
             "gloo", init_method=f"file://{folder.resolve()}/rendezvous", rank=rank, world_size=workers
@@ -295,16 +303,17 @@ def train(
     start_from: Path | None = None,
     workers: int = 1,
     threads: int = 1,
+    fused: bool = False,
 ) -> Path:
     """Run (or resume) one stage in `folder`; `start_from` is an earlier stage's checkpoint or a model's folder.
 
     Several single-threaded workers, each with its own conversations and averaged gradients, use a CPU better than
-    one worker with several threads.
+    one worker with several threads. `fused` compiles Granite's element-wise code, for the rest of the process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rendezvous").unlink(missing_ok=True)
     (folder / "stage.json").write_text(json.dumps(asdict(stage), indent=1))
-    arguments = (workers, threads, stage, tokenizer_folder, folder, start_from)
+    arguments = (workers, threads, stage, tokenizer_folder, folder, start_from, fused)
     if workers == 1:
         _work(0, *arguments)
     else:
