@@ -382,7 +382,7 @@ class Comparison:
     difference: float
     p: float
     verdict: Verdict
-    detectable: float
+    detectable: float | None
 
 
 def compare(

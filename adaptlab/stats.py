@@ -84,14 +84,14 @@ def mcnemar_power(n: int, difference: float, discordant: float, alpha: float = A
     return power
 
 
-def smallest_detectable(n: int, power: float = 0.8, alpha: float = ALPHA, discordant: float = 0.3) -> float:
+def smallest_detectable(n: int, power: float = 0.8, alpha: float = ALPHA, discordant: float = 0.3) -> float | None:
     """The smallest difference of two rates on the same `n` questions that exact McNemar finds with `power`.
 
     `discordant` is the share of questions on which the two arms are expected to differ. When even a difference as
-    large as that share would be missed, the set cannot detect any: the result is nan.
+    large as that share would be missed, the set cannot detect any: the result is None.
     """
     if n < 1 or mcnemar_power(n, discordant, discordant, alpha) < power:
-        return float("nan")
+        return None
     return float(optimize.brentq(lambda d: mcnemar_power(n, d, discordant, alpha) - power, 0.0, discordant, xtol=1e-4))
 
 

@@ -215,7 +215,7 @@ def groups(asked: Sequence[Question]) -> dict[str, list[Question]]:
 def detectable(count: int) -> str:
     """In words: from which difference on a paired comparison of `count` questions finds it four times out of five."""
     smallest = smallest_detectable(count)
-    return "no difference at all" if math.isnan(smallest) else f"differences of {smallest:.0%} or more"
+    return "no difference at all" if smallest is None else f"differences of {smallest:.0%} or more"
 
 
 def group_scores(stored: Sequence[Generation], asked: Sequence[Question], **options: Any) -> pd.DataFrame:

@@ -75,8 +75,8 @@ def test_smallest_detectable_difference_shrinks_with_the_set_and_hits_the_power(
 
 
 def test_a_set_too_small_for_any_difference_says_so():
-    assert math.isnan(smallest_detectable(10))
-    assert math.isnan(smallest_detectable(0))
+    assert smallest_detectable(10) is None
+    assert smallest_detectable(0) is None
 
 
 def test_power_without_a_difference_stays_below_alpha():
