@@ -387,7 +387,7 @@ class Faulty(BaseHTTPRequestHandler):
             return 200, b"<html>Welcome</html>", "text/html"
         if order.startswith("status "):
             code = int(order.split()[1])
-            told = {"error": {"message": f"no: {self.headers['authorization']} sk-abcdef123"}}
+            told = {"error": {"message": f"no: {self.headers['authorization']} sk-made-up-for-this-test"}}
             return code, json.dumps(told).encode(), "application/json"
         if order == "twice busy" and tries < 3:
             return 429, b'{"error": {"message": "busy"}}', "application/json"
@@ -456,7 +456,7 @@ def test_an_endpoints_fault_is_that_items_status_and_no_others(
         return
     assert said in (item.error or "")
     assert "secret-key" not in (item.error or "")
-    assert "abcdef123" not in (item.error or "")
+    assert "made-up-for-this-test" not in (item.error or "")
     assert "\n" not in (item.error or "")
 
 

@@ -198,3 +198,36 @@ def test_pretraining_continues_from_shipped_weights(tmp_path: Path) -> None:
     assert trainer.step == 0
     assert shipped.keys() == trainer.masters.keys()
     assert all(torch.equal(trainer.masters[name], weight.float()) for name, weight in shipped.items())
+
+
+def test_quoting_asks_for_words_that_stand_in_the_passages() -> None:
+    for seed in range(40):
+        turns = corpus.quote(random.Random(seed))
+        shown = turns[0][1]
+        for _, said in turns[1::2]:
+            lines = [line for line in said.split("\n") if line.strip()]
+            assert lines and all(line in shown for line in lines)
+
+
+def test_a_drill_can_only_be_answered_by_name() -> None:
+    """Every attribute belongs to several entities, so that the attribute alone does not lead to the value."""
+    for seed in range(40):
+        shown = corpus._alike(random.Random(seed), new_world(f"drill {seed}"))
+        owners: dict[str, set[str]] = {}
+        for entity, attribute in (fact for passage in shown for fact in passage.facts):
+            owners.setdefault(attribute, set()).add(entity.name)
+        assert owners and all(len(names) >= 2 for names in owners.values())
+
+
+def test_every_trained_question_is_recognised_as_asking_for_its_fact() -> None:
+    world = new_world("asked")
+    for _ in range(200):
+        entity = new_entity(world)
+        first, *others = entity.values
+        asked = corpus.question(world.rng, entity, first)
+        assert corpus.asks_for(asked, entity, first)
+        assert not corpus.asks_for(asked, new_entity(world), first)
+
+
+def test_fixed_books_keep_to_the_listed_words() -> None:
+    assert new_world("fixed book 0", listed_words_only=True).novel is None and new_world("other").novel is not None
