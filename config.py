@@ -162,7 +162,7 @@ MINI = Profile(
     chunk_chars=800,
     chunk_overlap=0,
     part_chars=60_000,
-    retrieval_k=3,  # a fourth passage finds two points more quotes, and costs the miniature readings (seen on the benchmark)
+    retrieval_k=3,  # a fourth finds a few more quotes but costs the miniature readings (seen on the benchmark)
     needs_gpu=False,
     offline=True,
 )
