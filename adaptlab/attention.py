@@ -72,6 +72,15 @@ class SlotLayer(DynamicLayer):
         self.slots[:, place, :, end - other.length : end] = other.slots[:, rows, :, : other.length]
         self.fill(end)
 
+    def lead(self, head: SlotLayer, pads: list[int]) -> None:
+        """Begin every row with the tokens of `head`'s only row, behind its padding; the rest is still to be read."""
+        self.allocate(head.slots, len(pads), head.slots.shape[2], head.slots.shape[4])
+        for row, pad in enumerate(pads):
+            self.slots[:, row, :, :pad] = 0
+            kept = max(0, head.length - pad)
+            self.slots[:, row, :, pad : pad + kept] = head.slots[:, 0, :, :kept]
+        self.fill(head.length)
+
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but these."""
         kept = self.slots.new_empty(2, len(rows), *self.slots.shape[2:])

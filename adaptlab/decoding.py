@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CLOSE = 2e-4  # scores nearer to each other than this are a tie; float32 batches differ by about a tenth of it
 PREFILL_TOKENS = 2048
+SHORTEST_HEAD = 16  # tokens; a shorter common head costs more to share than to read again
 Finish = Callable[[int, int, Completion], None]
 
 
@@ -108,6 +109,17 @@ def prefill_parts(prompts: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]
     return parts
 
 
+def common_head(prompts: list[tuple[int, ...]]) -> int:
+    """How many first tokens different prompts share, short of a whole prompt; 0 where sharing them does not pay."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)  # in the order of tuples, these two share the least
+    shortest = min(len(prompt) for prompt in prompts)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), shortest)
+    shared = min(same, shortest - 1)
+    return shared if shared >= SHORTEST_HEAD else 0
+
+
 def _run_batch(loaded: Loaded, rows: list[Row], finish: Finish, should_stop: Callable[[], bool] | None) -> None:
     """Decode one batch; a batch that does not fit into memory becomes errors instead of an exception."""
     try:
@@ -157,9 +169,17 @@ class _Batch:
             scores = self._step(cache)
 
     def _prefill(self) -> tuple[DynamicCache, torch.Tensor]:
-        """Run each different prompt once; its samples share the result. Returns the cache and the first scores."""
+        """Run each different prompt once, and the head that all share once; samples share the result.
+
+        Returns the cache and the first scores.
+        """
         copies = Counter(row.prompt for row in self.rows)  # rows are sorted: equal prompts lie side by side
         cache = slot_cache(self.model, self.capacity)
+        shared = common_head(list(copies))
+        head = slot_cache(self.model, max(1, shared))
+        if shared:
+            ids = torch.tensor([self.rows[0].prompt[:shared]], device=self.device)
+            self._forward(ids, torch.ones_like(ids), head)
         scores = []
         at = 0
         for part in prefill_parts(list(copies)):
@@ -167,7 +187,11 @@ class _Batch:
             padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in part]
             mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in part]).to(self.device)
             prefix = slot_cache(self.model, width)
-            last = self._forward(torch.tensor(padded).to(self.device), mask, prefix)
+            if shared:
+                pads = [width - len(prompt) for prompt in part]
+                for layer, filled in zip(slot_layers(prefix), slot_layers(head), strict=True):
+                    layer.lead(filled, pads)
+            last = self._forward(torch.tensor(padded)[:, shared:].to(self.device), mask, prefix)
             repeats = torch.tensor([copies[prompt] for prompt in part])
             repeat = torch.arange(len(part)).repeat_interleave(repeats).to(self.device)
             for layer, filled in zip(slot_layers(cache), slot_layers(prefix), strict=True):
