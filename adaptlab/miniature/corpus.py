@@ -18,6 +18,7 @@ Conversation = list[tuple[str, str]]
 FIXED_BOOKS = 6
 FIXED_BOOK_ENTITIES = 20
 MAX_PAIRS = 8
+UNANSWERABLE_SHARE = 0.28
 EARLY_PASSAGES = (0.55, 0.25, 0.10, 0.07, 0.03)
 LATE_PASSAGES = (0.18, 0.20, 0.22, 0.25, 0.15)
 MIXES = {
@@ -26,6 +27,15 @@ MIXES = {
     "long": {"reading": 0.45, "drill": 0.20, "quote": 0.05, "writing": 0.14, "closed": 0.11, "chat": 0.05},
     "student": {"reading": 0.58, "drill": 0.14, "closed": 0.20, "chat": 0.08},
     "teacher": {"writing": 0.45, "reading": 0.30, "drill": 0.12, "quote": 0.03, "closed": 0.05, "chat": 0.05},
+    "names": {
+        "writing": 0.50,
+        "reading": 0.26,
+        "drill": 0.06,
+        "quote": 0.06,
+        "copy": 0.04,
+        "closed": 0.05,
+        "chat": 0.03,
+    },
 }
 
 
@@ -115,7 +125,7 @@ def _shared(facts: list[tuple[Entity, str]]) -> list[tuple[Entity, str]]:
 
 
 def reading(rng: random.Random, progress: float = 1.0, passages: int | None = None) -> Conversation:
-    """Retrieved-style passages, then two to nine questions, about a fifth of which the passages do not answer."""
+    """Retrieved-style passages, then two to nine questions, over a quarter of which the passages do not answer."""
     world = new_world(rng.random())
     weights = [early + progress * (late - early) for early, late in zip(EARLY_PASSAGES, LATE_PASSAGES, strict=True)]
     shown = _shown(rng, world, passages or rng.choices((1, 2, 3, 4, 5), weights)[0])
@@ -124,7 +134,7 @@ def reading(rng: random.Random, progress: float = 1.0, passages: int | None = No
     turns: Conversation = []
     block = [(p.title, p.text) for p in shown]
     for turn in range(rng.randint(2, 9)):
-        if rng.random() < 0.2:
+        if rng.random() < UNANSWERABLE_SHARE:
             asked, reply = _unanswerable(rng, world, shown), prompts.NOT_IN_PASSAGE
         else:
             entity, attribute = rng.choice(confusable if confusable and rng.random() < 0.5 else facts)

@@ -6,8 +6,10 @@ import random
 from dataclasses import dataclass
 
 from adaptlab.miniature import prose, words
-from adaptlab.miniature.world import Entity, World, invented_name
+from adaptlab.miniature.world import Entity, World, any_word, invented_name
 
+PARTS = ("Part", "Chapter", "Book", "Section")
+ORDINALS = ("One", "Two", "Three", "Four", "Five", "1", "2", "3", "IV", "V", "VI")
 FORMS = ("stat_block", "list", "prose", "table")
 
 
@@ -98,13 +100,21 @@ def _prose(rng: random.Random, entity: Entity) -> str:
 
 def _heading(rng: random.Random, title: str) -> str:
     style = rng.random()
-    if style < 0.6:
+    if style < 0.45:
         return f"{'#' * rng.choice((2, 3, 3, 3, 4))} {title}\n\n"
     return "" if style < 0.9 else f"**{title}**\n\n"
 
 
+def section_title(rng: random.Random) -> str:
+    """A heading from the list or, more often, of any words: a model must not take what it never saw for an entity."""
+    if rng.random() < 0.35:
+        return rng.choice(prose.HEADINGS)
+    title = " ".join(any_word(rng).capitalize() for _ in range(rng.randint(1, 5)))
+    return f"{rng.choice(PARTS)} {rng.choice(ORDINALS)}: {title}" if rng.random() < 0.15 else title
+
+
 def _path(rng: random.Random, leaf: str) -> str:
-    parts = [rng.choice(prose.HEADINGS) for _ in range(rng.choice((0, 1, 1, 2)))]
+    parts = [section_title(rng) for _ in range(rng.choice((0, 1, 2, 2, 3)))]
     return " > ".join([*parts, leaf])
 
 
@@ -133,7 +143,7 @@ def table_passage(rng: random.Random, entities: list[Entity]) -> Passage:
             for line in lines
         ]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    title = rng.choice(prose.HEADINGS)
+    title = section_title(rng)
     intro = (rng.choice(prose.INTROS) if rng.random() < 0.6 else filler(rng)) + "\n\n" if rng.random() < 0.75 else ""
     after = "\n\n" + filler(rng) if rng.random() < 0.2 else ""
     facts = tuple((entity, attribute) for entity in entities for attribute in entity.values)
@@ -143,6 +153,6 @@ def table_passage(rng: random.Random, entities: list[Entity]) -> Passage:
 def noise_passage(world: World) -> Passage:
     """A chunk of flavour and general rules that states no fact."""
     rng = world.rng
-    title = rng.choice(prose.HEADINGS)
+    title = section_title(rng)
     text = _heading(rng, title) + " ".join(filler(rng) for _ in range(rng.randint(2, 9)))
     return Passage(_path(rng, title), text, "prose", ())

@@ -185,6 +185,8 @@ Toll Hour, Umbra, Veil Strength, Wane, Ward Value, Wax Seal, Weft, Whisper Reach
 """)
 
 # Plain words for sentences that mean nothing: prose that a model must read past.
+ENDINGS = ("s", "er", "ers", "ing", "ings", "ling", "less", "ful", "y", "ed", "let", "ness", "ish", "en", "ly", "ward")
+
 COMMON = """
     a about above across after again against age ago air all alone along already also always among an and anger animal
     another answer any anybody apart apple arm around as ask asleep at away back bad bag bake ball bank bare bargain

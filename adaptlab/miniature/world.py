@@ -10,7 +10,7 @@ from adaptlab.miniature.catalogue import KINDS, Attribute, Kind
 
 DICE_SIDES = (4, 6, 8, 10, 12)
 TIME_UNITS = ("rounds", "turns", "hours", "days", "minutes", "weeks")
-NOVEL_SHARE = 0.45
+NOVEL_SHARE = 0.55
 INVENTED_SHARE = 0.12
 
 
@@ -73,11 +73,13 @@ def entity_name(rng: random.Random) -> str:
     return f"{tail.capitalize()} of {invented_name(rng, 2)}"
 
 
-def _any_word(rng: random.Random) -> str:
-    """A plain word, an invented one, or letters that make no known word at all."""
+def any_word(rng: random.Random) -> str:
+    """A plain word, often with an ending, an invented one, or letters that make no known word at all."""
     kind = rng.random()
-    if kind < 0.65:
+    if kind < 0.40:
         return rng.choice(words.COMMON)
+    if kind < 0.65:
+        return rng.choice(words.COMMON) + rng.choice(words.ENDINGS)
     if kind < 0.85:
         return invented_name(rng).lower()
     return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiouy") for _ in range(rng.randint(2, 4)))
@@ -85,7 +87,7 @@ def _any_word(rng: random.Random) -> str:
 
 def novel_name(rng: random.Random) -> str:
     """A name of words outside the lists: "Moonledger", "Soup Sabre", "Orchard of Vuzole"."""
-    first, second = _any_word(rng).capitalize(), _any_word(rng)
+    first, second = any_word(rng).capitalize(), any_word(rng)
     style = rng.random()
     if style < 0.35:
         return first + second
@@ -96,9 +98,9 @@ def novel_name(rng: random.Random) -> str:
 
 def _novel_value(rng: random.Random, shape: str) -> str | None:
     """A value of a wordy `shape` made of words outside the lists; None for a shape of numbers."""
-    first, second = _any_word(rng), _any_word(rng)
+    first, second = any_word(rng), any_word(rng)
     capital = first.capitalize()
-    several = " ".join(_any_word(rng) for _ in range(rng.randint(2, 4)))
+    several = " ".join(any_word(rng) for _ in range(rng.randint(2, 4)))
     made = {
         "material": first if rng.random() < 0.3 else f"{first} {second}",
         "place": f"{first} {second}s",

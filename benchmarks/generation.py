@@ -1,0 +1,180 @@
+"""Speed of the lab's decoding on the miniature student, as ratios against one `generate` call a question.
+
+Same model, dtype, threads, cache and inference mode on both sides, and in float32 the same answers, which is checked.
+`python benchmarks/generation.py` prints every ratio beside its target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+import config  # noqa: E402
+from adaptlab import benchmark, evaluation, models, workbench  # noqa: E402
+from adaptlab.artifacts import Lab  # noqa: E402
+from adaptlab.generation import LocalGenerator, Request  # noqa: E402
+
+MAX_TOKENS = 48
+SAMPLES = 16
+Chats = list[list[Any]]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One measured ratio. `at_least` targets are speed-ups, the others costs that should stay below."""
+
+    name: str
+    ratio: float
+    target: float
+    at_least: bool
+    note: str
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target was reached."""
+        reached = self.ratio >= self.target if self.at_least else self.ratio <= self.target
+        return "reached" if reached else "missed"
+
+
+def seconds(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+    """Median seconds of a call after one that warms up, and what it returned last."""
+    result = call()
+    taken = []
+    for _ in range(repeats):
+        began = perf_counter()
+        result = call()
+        taken.append(perf_counter() - began)
+    return median(taken), result
+
+
+def one_by_one(generator: LocalGenerator, chats: Chats) -> list[str]:
+    """The baseline: transformers' own greedy `generate`, one question at a time."""
+    loaded = generator.loaded
+    said = []
+    with torch.inference_mode():
+        for chat in chats:
+            ids = torch.tensor([generator.prompt_ids(Request(chat, max_tokens=MAX_TOKENS))])
+            made = loaded.model.generate(
+                input_ids=ids.to(loaded.model.device),
+                attention_mask=torch.ones_like(ids).to(loaded.model.device),
+                do_sample=False,
+                max_new_tokens=MAX_TOKENS,
+                use_cache=True,
+                pad_token_id=loaded.tokenizer.pad_token_id,
+            )
+            said.append(loaded.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
+    return said
+
+
+def batched(generator: LocalGenerator, chats: Chats, n: int = 1, temperature: float = 0.0) -> list[list[str]]:
+    """The lab's own decoding of the same chats."""
+    done = generator.generate(chats, n=n, temperature=temperature, max_tokens=MAX_TOKENS, seeds=0)
+    return [[item.text for item in row] for row in done]
+
+
+def lookups() -> tuple[Chats, Chats]:
+    """The benchmark's visible lookup questions, closed-book and over what the profile retrieves."""
+    lab = Lab(config.settings({"LAB_PROFILE": "mini"}), notebook="benchmark")
+    text = workbench.document(lab)
+    index = workbench.index(lab, text)
+    asked = benchmark.lookup(workbench.questions(lab), split="visible")
+    closed: Chats = [evaluation.messages_for(q.text(), []) for q in asked]
+    hits = [index.search(q.text(), lab.profile.retrieval_k) for q in asked]
+    return closed, [evaluation.messages_for(q.text(), found, text) for q, found in zip(asked, hits, strict=True)]
+
+
+def lengths(generator: LocalGenerator, chats: Chats) -> str:
+    """How many tokens the prompts have."""
+    counts = sorted(len(generator.prompt_ids(Request(chat, max_tokens=MAX_TOKENS))) for chat in chats)
+    return f"{len(chats)} prompts of {counts[0]} to {counts[-1]} tokens, median {counts[len(counts) // 2]}"
+
+
+def against_one_by_one(name: str, generator: LocalGenerator, chats: Chats, target: float, repeats: int) -> Ratio:
+    """The speed-up over the baseline; in float32 a different answer ends the benchmark."""
+    slow, baseline = seconds(lambda: one_by_one(generator, chats), repeats)
+    fast, ours = seconds(lambda: batched(generator, chats), repeats)
+    changed = sum(a.strip() != b[0].strip() for a, b in zip(baseline, ours, strict=True))
+    if changed and generator.loaded.model.dtype == torch.float32:
+        raise SystemExit(f"{name}: {changed} of {len(chats)} answers differ from the baseline's.")
+    note = f"{1000 * slow / len(chats):.0f} ms against {1000 * fast / len(chats):.1f} ms a question"
+    return Ratio(name, slow / fast, target, True, f"{note}; {lengths(generator, chats)}; {changed} answers differ")
+
+
+def sampling(generator: LocalGenerator, chats: Chats, repeats: int) -> list[Ratio]:
+    """What sixteen samples cost against one, for a single question and for the whole grid."""
+    rows = []
+    for name, asked, target in (
+        ("16 samples of one question against 1", chats[:1], 2.5),
+        ("16 samples of the closed-book grid against 1", chats, 8.0),
+    ):
+        one, _ = seconds(lambda asked=asked: batched(generator, asked, 1, 0.8), repeats)
+        many, _ = seconds(lambda asked=asked: batched(generator, asked, SAMPLES, 0.8), repeats)
+        rows.append(Ratio(name, many / one, target, False, f"{one:.2f} s against {many:.2f} s"))
+    return rows
+
+
+def half_precision(exact: LocalGenerator, half: LocalGenerator, chats: Chats, name: str, repeats: int) -> Ratio:
+    """float32 against bfloat16 on the same grid, and how many answers change."""
+    slow, texts = seconds(lambda: batched(exact, chats), repeats)
+    fast, others = seconds(lambda: batched(half, chats), repeats)
+    changed = sum(a != b for a, b in zip(texts, others, strict=True))
+    note = f"{changed} of {len(chats)} answers change"
+    return Ratio(f"bfloat16 against float32, {name}", slow / fast, 1.0, True, note)
+
+
+def generators() -> tuple[LocalGenerator, LocalGenerator]:
+    """The student in float32 and in bfloat16."""
+    half = models.load("mini-granite")
+    half.model.to(torch.bfloat16)
+    return LocalGenerator(models.load("mini-granite")), LocalGenerator(half)
+
+
+def table(ratios: Sequence[Ratio]) -> str:
+    """The ratios beside their targets."""
+    wide = max(len(item.name) for item in ratios)
+    lines = []
+    for item in ratios:
+        target = f"{'at least' if item.at_least else 'at most'} {item.target:g}: {item.verdict}"
+        lines.append(f"{item.name:<{wide}} {item.ratio:5.1f}  {target}; {item.note}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the ratios; the exit code is 0 where every target was reached."""
+    parser = argparse.ArgumentParser(description="Measure the lab's decoding against one generate call a question.")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads for both sides")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each side; the median counts")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    closed, retrieved = lookups()
+    exact, half = generators()
+    gpu = torch.cuda.is_available()
+    ratios = [
+        against_one_by_one("closed-book grid", exact, closed, 10.0 if gpu else 4.0, options.repeats),
+        against_one_by_one("grid with retrieved context", exact, retrieved, 10.0 if gpu else 2.0, options.repeats),
+        *sampling(exact, closed, options.repeats),
+        half_precision(exact, half, closed, "closed-book", options.repeats),
+        half_precision(exact, half, retrieved, "with context", options.repeats),
+    ]
+    if options.json:
+        print(json.dumps([{**asdict(r), "verdict": r.verdict} for r in ratios], indent=2))
+    else:
+        print(f"mini-granite, {options.threads} threads, {'GPU' if gpu else 'CPU'}\n{table(ratios)}")
+    return 0 if all(r.verdict == "reached" for r in ratios) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
