@@ -26,7 +26,7 @@ T = TypeVar("T", bound=Record)
 # ------------------------------------------------------------------------------------------------------- loading
 
 
-def _records(path: str | Path, schema: type[T]) -> Iterator[tuple[int, T]]:
+def read_records(path: str | Path, schema: type[T]) -> Iterator[tuple[int, T]]:
     """The records of a JSONL file with their line numbers; a broken line is one sentence with file, line and field."""
     path = Path(path)
     if not path.is_file():
@@ -61,7 +61,7 @@ def _fault(path: str | Path, line: int, field: str, what: str) -> LabError:
 def load_questions(path: str | Path) -> list[Question]:
     """The questions of a JSONL file, validated."""
     questions: dict[str, Question] = {}
-    for line, question in _records(path, Question):
+    for line, question in read_records(path, Question):
         if question.id in questions:
             raise _fault(path, line, "id", f"{question.id!r} stands here a second time; give every question its own id")
         for field, what in _problems(question):
@@ -91,7 +91,7 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
 def load_facts(path: str | Path, document: str) -> list[Fact]:
     """The facts of a JSONL file; each quote must stand in `document` at its offsets."""
     facts: dict[str, Fact] = {}
-    for line, fact in _records(path, Fact):
+    for line, fact in read_records(path, Fact):
         if fact.id in facts:
             raise _fault(path, line, "id", f"{fact.id!r} stands here a second time; give every fact its own id")
         if document[fact.start : fact.end] != fact.quote or not fact.quote:
