@@ -145,7 +145,9 @@ def _kappa(pairs: Sequence[tuple[bool, bool]]) -> Interval:
 
 def scorer_agreement(answers: Sequence[Labelled], scorer: Scorer, level: Level) -> Agreement:
     """Agreement of a deterministic scorer with the labels of its level."""
-    return measure([item.label(level) for item in answers], [scorer(item.question, item.answer.text) for item in answers])
+    return measure(
+        [item.label(level) for item in answers], [scorer(item.question, item.answer.text) for item in answers]
+    )
 
 
 def table(
