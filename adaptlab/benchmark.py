@@ -14,7 +14,6 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from adaptlab.answers import clean
-from adaptlab.prompts import NOT_IN_PASSAGE
 from adaptlab.schemas import LOOKUP_CATEGORIES, Fact, Question, Record, Split
 from config import LabError
 
@@ -214,35 +213,3 @@ def permuted_gold(
         for question in questions
         if question.id in gold
     ]
-
-
-_OTHER_UNITS = ("rounds", "feet", "crowns")
-
-
-def negative_controls(question: Question, questions: Sequence[Question]) -> dict[str, str]:
-    """Texts that are wrong by construction for `question`, by the name of the trick; strict must score each 0."""
-    asked, gold = question.text(), question.answer
-    if question.answer_type == "refusal":
-        other = next((q for q in questions if q.answer_type != "refusal"), None)
-        made = {"empty": "", "echo": asked, "always answering": f"The answer is {other.answer if other else 15}."}
-        return made
-    made = {"empty": "", "echo": asked, "refusal": NOT_IN_PASSAGE, "negated gold": f"It is not {gold}."}
-    own = {clean(form) for form in (gold, *question.accepted)}
-    others = [q.answer for q in questions if q.answer_type == question.answer_type and clean(q.answer) not in own]
-    others = [other for other in dict.fromkeys(others) if not _overlap(other, own)]
-    if others:
-        made["another question's answer"] = f"It is {others[0]}."
-        made["hedge"] = f"It is either {gold} or {others[0]}."
-        made["two guesses"] = f"Maybe {others[0]}, maybe {gold}."
-        made["all options"] = ", ".join(sorted([gold, *others[:3]]))
-    number = re.search(r"-?\d[\d,.]*\d|\d", gold) if question.answer_type == "number" else None
-    unit = next((unit for unit in _OTHER_UNITS if unit[:-1] not in clean(f"{gold} {asked}") and unit != "feet"), None)
-    if number and unit and "foot" not in gold.casefold():
-        made["wrong unit"] = f"It is {number[0]} {unit}."
-    return made
-
-
-def _overlap(other: str, own: set[str]) -> bool:
-    """Whether another gold would be right here too, since one contains the other."""
-    words = set(clean(other).split())
-    return any(words <= set(form.split()) or set(form.split()) <= words for form in own)

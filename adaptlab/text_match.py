@@ -37,10 +37,12 @@ def _neighbour(text: str, start: int, end: int) -> tuple[str, str]:
 def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
     """Whether a found name is only a piece of a longer one: "iron" in "cold iron" or in "iron dust"."""
     before, after = _neighbour(text, start, end)
+    if re.search(r"(?<![\w.])\d+\s$", text[:start]):
+        return True
     if re.search(r"\b(?:a|an|the)\s+$", text[:start]):
         before = ""
     asked_words = set(words_of(asked))
-    alone = len(words_of(text[start:end])) == 1
+    alone = len(words_of(text[start:end])) == 1 or bool(re.match(r"[\s-]+[^\W\d_]+\s*(?:[.,;!]|$)", text[end:], re.M))
     loose = [
         word
         for word in ((before, after) if alone else (before,))
@@ -51,6 +53,13 @@ def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
         and not word.endswith(("s", "ed", "ing", "ly", "en"))
     ]
     return bool(loose)
+
+
+def _wrong_title(text: str, start: int, form: str, forms: Sequence[str]) -> bool:
+    """Whether a bare name stands behind another title than the gold's: "Queen Hasquill" for Portreeve Hasquill."""
+    before = re.search(r"([^\W\d_]+)\s$", text[:start])
+    titles = {words[0] for words in map(words_of, map(clean, forms)) if words[1:] == words_of(clean(form))}
+    return bool(before and titles and before[1] in TITLES and before[1] not in titles)
 
 
 _CLAUSE = re.compile(r"\b(?:it|they|this|that|which|is|are|has|have|does|do|can|must|may|will|you|he|she)\b")
@@ -103,11 +112,16 @@ def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
 
 def text_right(question: Question, asked: str, text: str, strictly: bool) -> bool:
     """Whether a text asserts the gold name or text; strictly: whole, and no other beside it."""
-    for form in (question.answer, *question.accepted):
+    forms = (question.answer, *question.accepted)
+    for form in forms:
         spans = [span for span in _spans(text, form) if not negated(text, *span)]
+        if strictly and any(_wrong_title(text, start, form, forms) for start, _ in spans):
+            continue
         if len(spans) < len(_spans(text, form)) and strictly:
             continue
         if not strictly:
+            if not spans and _spans(text, form):
+                continue
             if any(not _among_options(text, *span, asked) for span in spans) or _loosely(text, form):
                 return True
         elif (
@@ -143,7 +157,8 @@ def _loosely(text: str, form: str) -> bool:
     if titled:
         wanted = set(words_of(plain)[1:])
     return bool(wanted) and any(
-        len(wanted & set(words_of(sentence))) >= need * len(wanted)
+        (re.search(r"\bbut\b", plain) or not re.search(r"\bbut\b", sentence))
+        and len(wanted & set(words_of(sentence))) >= need * len(wanted)
         and bool(_NEGATOR.search(sentence)) == bool(_NEGATOR.search(plain))
         and not re.search(r"\bor\b", sentence)
         for sentence in text.split("\n")
@@ -160,8 +175,11 @@ def items_of(form: str) -> list[str]:
 
 def list_right(question: Question, text: str, strictly: bool) -> bool:
     """Whether a text asserts every item of the gold list; strictly: and no other item."""
+    text = _NUMBERING.sub("", text)
     for form in (question.answer, *question.accepted):
         items = items_of(form)
+        if _offers_or(text, items):
+            continue
         found = [[span for span in _spans(text, item) if not negated(text, *span)] for item in items]
         if not items or not all(found):
             continue
@@ -170,10 +188,17 @@ def list_right(question: Question, text: str, strictly: bool) -> bool:
     return False
 
 
+_NUMBERING = re.compile(r"^\s*\d{1,2}[.)]\s+", re.M)
+_RELATIVE = re.compile(r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because)\b")
+
+
+def _offers_or(text: str, items: Sequence[str]) -> bool:
+    """Whether the items stand as alternatives: joined by "or" or a slash that no item brings along."""
+    return not any(re.search(r"\bor\b|/", item) for item in items) and bool(re.search(r"\bor\b|/", text))
+
+
 def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
     """Short items that a list holds besides the gold ones."""
-    if any(not re.search(r"\bor\b", item) for item in items) and re.search(r"\bor\b|/", text):
-        return ["or"]
     head = max(
         (m.end() for m in re.finditer(r"\b(?:is|are|was|were|include|includes|need|needs|be)\b|:|\n", text[:first])),
         default=0,
@@ -186,6 +211,7 @@ def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
         if 0 < len([word for word in words_of(part) if word not in FUNCTION_WORDS]) <= 4
         and not any(_contains(words_of(part), gold) for gold in golds)
         and not _CLAUSE.search(part)
+        and not _RELATIVE.search(part)
     ]
 
 

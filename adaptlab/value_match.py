@@ -36,10 +36,46 @@ def value_right(question: Question, asked: str, text: str, strict_units: bool) -
             continue
         known = {value.value for value in values(clean(asked), question.answer_type, extra)} - {v.value for v in gold}
         found = [value for value in values(text, question.answer_type, extra) if value.value not in known]
+        found = [value for value in found if not _repeats_measure(value, gold, asked)]
         committed = committed_values(text, _about(found, gold, asked, text))
+        if any(_other_claim(text, value, asked, form) for value in committed):
+            continue
         if committed and _same_values(committed, gold, asked, strict_units):
-            return True
+            return not _wrong_sign(question, committed, text)
     return False
+
+
+def _repeats_measure(value: Value, gold: Sequence[Value], asked: str) -> bool:
+    """Whether a value only repeats the question's own measure: "in one round" where it asks "in a round"."""
+    measures = re.findall(r"\b(?:an?|one|each|every|per|single) ([a-z]+)", asked.casefold())
+    units = {UNITS.get(word, UNITS.get(stem(word), "")) for word in measures} - {""}
+    return value.value == "1" and value.unit in units and all(item.value != "1" for item in gold)
+
+
+_BEYOND = re.compile(
+    r"\b(?:(?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond)\s(?:an? |the )?$"
+)
+_AT_LEAST = re.compile(r"\b(?:at least|no less than|no fewer than|a minimum of)\s(?:an? |the )?$")
+_THRESHOLD = re.compile(r"\b(?:must|need\w*|have to|required?|lowest|least|minimum|reach|beat|equal|enough|when)\b")
+_AGE = re.compile(r"\s[a-z]+ (?:ago|old)\b")
+
+
+def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
+    """Whether a value is only a bound or an age ("at least 40", "187 years ago") that the gold does not speak of."""
+    head, plain = text[: value.start], clean(f"{asked} {form}")
+    if _AT_LEAST.search(head):
+        return not _THRESHOLD.search(plain)
+    bound, age = _BEYOND.search(head), _AGE.match(text[value.end :])
+    return bool(bound and bound[0].strip() not in plain) or bool(age and age[0].split()[-1] not in plain)
+
+
+def _wrong_sign(question: Question, committed: Sequence[Value], text: str) -> bool:
+    """Whether a plus is written before a value whose gold is negative in one of its forms."""
+    forms = " ".join((question.answer, *question.accepted))
+    negative = any(value.value.startswith("-") for value in values(clean(forms), question.answer_type))
+    plus = any(re.search(r"(?:\+\s?|\bplus |\bbonus of )$", text[: value.start]) for value in committed)
+    plus = plus or any(text[value.start] == "+" for value in committed)
+    return negative and plus
 
 
 _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|at) $")
@@ -74,6 +110,9 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
         missing = not given and not (wanted & in_question)
         return (given <= wanted) and not (missing and strict_units)
     foreign = given - in_question - {"point"}
+    counted = re.search(r"\bhow many ([a-z]+)", asked.casefold())
+    if foreign and counted and not foreign & {stem(counted[1])}:
+        return False
     return not (foreign if strict_units else foreign & set(UNITS.values()))
 
 
