@@ -67,7 +67,7 @@ HEDGE = re.compile(
     r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|my guess|i guess|i would guess|i think|i believe|i suppose"
     r"|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
     r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say"
-    r"|one of (?:these|those|the following))\b"
+    r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
 )
 _NOT = _any(
     "not|never|neither|nor|cannot",
@@ -98,7 +98,7 @@ _ASIDE = re.compile(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*",
         r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
         r"|down from|after|plus|including|as the|as its|made up of|counting)\b.*",
-        r"\(.*?\)",
+        r"\(.*?\)|\bthat is\b,?.*",
     )
 )
 _SOURCE = _any(
@@ -120,7 +120,8 @@ REFUSALS = re.compile(
         rf"\b{_SOURCE}\b[^.!?\n]{{0,60}}?\b(?:(?:do(?:es)?|did)(?: not|n't)|never) (?:\w+ )?{_SILENT}\b",
         rf"\b(?:is|are|was|were)(?: not|n't| never| nowhere) (?:\w+ )?{_TOLD}\b",
         rf"\b{_TEXT}\b[^.!?\n]{{0,40}}?\b(?:{_TELLS_NONE}) (?:\w+ )?(?:no|nothing)\b",
-        r"\b(?:nothing|nowhere)\b[^.!?\n]{0,40}?\b(?:about|said|says?|stated|states|written|mentioned|mentions|given)\b",
+        r"\b(?:nothing|nowhere)\b[^.!?\n]{0,40}?\b(?:about|said|says?|stated|states|written|mentioned|mentions|given|answers)\b",
+        r"\b(?:it|this|that|which)(?: is|'s| remains) (?:not clear|unclear)\b|\bnot told\b|\bno answer\b|^n/a\b",
         r"\b(?:have|has) no (?:idea|clue|way of (?:knowing|telling))\b|\b(?:nobody|no one) (?:knows|says)\b",
         r"\b(?:(?:do|does|could)(?: not|n't)|cannot|can't) (?:\w+ )?(?:know|answer|determine|tell|find|say)\b",
         r"\b(?:cannot|can't|can not|could not) be (?:\w+ )?(?:determined|answered|found|known|inferred|established)\b",
@@ -187,8 +188,10 @@ def clean(text: str) -> str:
     text = _PART.sub(lambda match: f"1/{_PARTS[match[1]]}", text)
     text = _FRACTION.sub(_fraction, text.replace("\u2044", "/"))
     text = _PIECES.sub(r"\1 piece", text)
+    text = re.sub(r"\bper cent\b", "percent", text.replace("°", " degrees "))
+    text = re.sub(r"\b(\d+) \(\1\)", r"\1", text)
     text = _SIDED.sub(_sided, text)
-    text = re.sub(r"(d\d+) plus (\d+)", r"\1+\2", text)
+    text = re.sub(r"(d\d+)(?: plus|,? and (?:then )?add) (\d+)", r"\1+\2", text)
     return re.sub(r"[ \t]+", " ", text).strip()
 
 

@@ -26,7 +26,7 @@ from adaptlab.answers import (
     words_of,
 )
 from adaptlab.schemas import AnswerType, Question
-from adaptlab.text_match import items_of, list_right, polarity, text_right
+from adaptlab.text_match import items_of, list_right, loose_polarity, polarity, text_right
 from adaptlab.value_match import value_right
 
 SCORER_VERSION = "2"
@@ -61,7 +61,8 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
         return value_right(question, asked, said, strict_units=strictly)
     if question.answer_type == "yes_no":
         gold = polarity(clean(question.answer))
-        return gold is not None and polarity(said, question.text()) == gold
+        read = polarity if strictly else loose_polarity
+        return gold is not None and read(said, question.text()) == gold
     if question.answer_type == "list":
         return list_right(question, said, strictly)
     return text_right(question, asked, said, strictly)

@@ -149,16 +149,22 @@ def _in_order(text: str, form: str) -> bool:
     return False
 
 
+def _root(word: str) -> str:
+    """A word without its ending, for the lenient reading only: "silenced" and "silences" are one."""
+    return re.sub(r"(?<=\w{5})(?:ing|ed|es|e|s)$", "", word)
+
+
 def _loosely(text: str, form: str) -> bool:
+    """Whether one sentence has the words of the form in any order, and is negated exactly where the form is."""
     plain = clean(form)
-    wanted = {word for word in words_of(plain) if word not in FUNCTION_WORDS}
+    wanted = {_root(word) for word in words_of(plain) if word not in FUNCTION_WORDS}
     titled = len(wanted) == 2 and words_of(plain)[0] in TITLES
     need = 1.0 if len(wanted) < 4 else 0.75
     if titled:
-        wanted = set(words_of(plain)[1:])
+        wanted = {_root(word) for word in words_of(plain)[1:]}
     return bool(wanted) and any(
         (re.search(r"\bbut\b", plain) or not re.search(r"\bbut\b", sentence))
-        and len(wanted & set(words_of(sentence))) >= need * len(wanted)
+        and len(wanted & set(map(_root, words_of(sentence)))) >= need * len(wanted)
         and bool(_NEGATOR.search(sentence)) == bool(_NEGATOR.search(plain))
         and not re.search(r"\bor\b", sentence)
         for sentence in text.split("\n")
@@ -226,6 +232,34 @@ def polarity(text: str, asked: str = "") -> str | None:
     said = {"yes" if head in ("yes", "yeah", "correct", "true") else "no" for head in heads}
     topic = {word for word in words_of(clean(asked)) if word not in FUNCTION_WORDS}
     main = set(words_of(text.split("\n")[0]))
-    if not said and topic and len(topic & main) >= 0.75 * len(topic):
+    numbers = {word for word in topic if word.isdigit()}
+    if not said and topic and len(topic & main) >= 0.75 * len(topic) and numbers <= main:
         return "no" if _NEGATOR.search(text.split("\n")[0]) else "yes"
     return said.pop() if len(said) == 1 else None
+
+
+_LOOSE_NO = re.compile(
+    r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b|\bimpossible\b"
+    r"|\b(?:forbidden|prohibited|barred|banned|unable)\b|^(?:it|they|he|she|you) (?:[a-z]+ not|cannot)\b"
+)
+_LOOSE_YES = re.compile(
+    r"^(?:(?:it|they|he|she|you) (?:does|do|is|are|can|may|will|must|has|have)|certainly|indeed|of course|definitely"
+    r"|absolutely|i (?:think|believe) so|probably|always)\b"
+)
+
+
+def loose_polarity(text: str, asked: str = "") -> str | None:
+    """`polarity`, else what other words that mean yes or no say ("never", "it does"); None for neither."""
+    said = polarity(text, asked)
+    if said is None and not re.search(r"\b(?:yes|no|or)\b", text):
+        other = _other_value(text, asked)
+        return "no" if other or _LOOSE_NO.search(text) else "yes" if _LOOSE_YES.search(text) else None
+    return said
+
+
+def _other_value(text: str, asked: str) -> bool:
+    """Whether the text says of the question's subject another number than the one that is asked about."""
+    topic = {word for word in words_of(clean(asked)) if word not in FUNCTION_WORDS}
+    numbers, said = {word for word in topic if word.isdigit()}, set(words_of(text.split("\n")[0]))
+    same_subject = bool(numbers) and topic - numbers <= said
+    return same_subject and not numbers & said and any(word.isdigit() for word in said)

@@ -11,6 +11,7 @@ from adaptlab.answers import (
     Value,
     clean,
     committed_values,
+    negated,
     values,
     words_of,
 )
@@ -33,16 +34,32 @@ def value_right(question: Question, asked: str, text: str, strict_units: bool) -
     for form in (question.answer, *question.accepted):
         gold, extra = _gold_values(question, form)
         if not gold:
+            if _in_words(text, form) and not values(text, question.answer_type):
+                return True
             continue
         known = {value.value for value in values(clean(asked), question.answer_type, extra)} - {v.value for v in gold}
         found = [value for value in values(text, question.answer_type, extra) if value.value not in known]
         found = [value for value in found if not _repeats_measure(value, gold, asked)]
+        found = [v for v in found if (v.value, v.unit) not in _same_in(question, form, gold)] or found
         committed = committed_values(text, _about(found, gold, asked, text))
         if any(_other_claim(text, value, asked, form) for value in committed):
             continue
         if committed and _same_values(committed, gold, asked, strict_units):
             return not _wrong_sign(question, committed, text)
     return False
+
+
+def _in_words(text: str, form: str) -> bool:
+    """Whether a form that holds no value ("percentile dice") stands in the text and is not denied."""
+    at = text.find(clean(form))
+    return at >= 0 and not negated(text, at, at + len(clean(form)))
+
+
+def _same_in(question: Question, form: str, gold: Sequence[Value]) -> set[tuple[str, str]]:
+    """What the other forms of the gold say, so that "10 minutes, that is 1 turn" holds one answer and not two."""
+    said = {(value.value, value.unit) for value in gold}
+    others = (_gold_values(question, other)[0] for other in (question.answer, *question.accepted) if other != form)
+    return {(value.value, value.unit) for values_of in others for value in values_of if value.unit} - said
 
 
 def _repeats_measure(value: Value, gold: Sequence[Value], asked: str) -> bool:
@@ -96,8 +113,21 @@ def _about(found: Sequence[Value], gold: Sequence[Value], asked: str, text: str)
     units = {value.unit for value in gold} | {UNITS.get(word, word) for word in words} | {""}
     if not any(value.unit in units for value in plain):
         return plain
+    plain = _asked_dimension(plain, asked, text)
     numbers = {value.value for value in gold}
     return [value for value in plain if value.unit in units or value.value in numbers]
+
+
+_DIMENSIONS = {"tall": "high"} | {d: d for d in ("long", "wide", "high", "deep", "thick", "broad", "across", "heavy")}
+
+
+def _asked_dimension(found: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """Without the widths where a length was asked: "60 feet long and 12 feet wide"."""
+    after = {value: re.match(r"\s[a-z]+ ([a-z]+)\b", text[value.end :]) for value in found}
+    named = {value: _DIMENSIONS.get(match[1]) for value, match in after.items() if match}
+    wanted = {_DIMENSIONS[word] for word in re.findall(r"[a-z]+", asked.casefold()) if word in _DIMENSIONS}
+    ours = any(named.get(value) in wanted for value in found)
+    return [value for value in found if not (ours and named.get(value) and named[value] not in wanted)]
 
 
 def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, strict_units: bool) -> bool:
