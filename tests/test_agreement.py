@@ -1,4 +1,4 @@
-"""The labelled answers, the measures of agreement with them, and what the scorers reach on the half nobody looked at."""
+"""The labelled answers, the measures of agreement, and what the scorers reach on the half that nobody looked at."""
 
 from __future__ import annotations
 
