@@ -17,8 +17,16 @@ _SMALL = listed(
 )
 _TENS = {word: 10 * i for i, word in enumerate(listed("twenty thirty forty fifty sixty seventy eighty ninety"), 2)}
 _WORDS = {**{w: i for i, w in enumerate(_SMALL)}, **_TENS}
-_RANKS = listed("first second third fourth fifth sixth seventh eighth ninth tenth")
+_RANKS = listed(
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth"
+    " sixteenth seventeenth eighteenth nineteenth"
+)
 _ORDINALS = {word: rank for rank, word in enumerate(_RANKS, 1)}
+_ORDINALS |= {f"{ten[:-1]}ieth": value for ten, value in _TENS.items()}
+_ORDINALS |= {f"{10 * (i + 2)}-{word}": 10 * (i + 2) + n for i in range(8) for n, word in enumerate(_RANKS[:9], 1)}
+_PARTS = {"half": 2, "quarter": 4} | {word: rank for word, rank in _ORDINALS.items() if rank > 2 and "-" not in word}
+_PART = re.compile(r"(?<![\w-])(?:an?|1) (" + "|".join(_PARTS) + r")\b(?=\s+(?:of|as)\b|\s*(?:[.,;:!?)\n]|$))")
+_AND_PART = re.compile(r"\b(\d+) and (?:an?|1) (half|quarter)\b")
 _ONES = "|".join(_SMALL[1:10])
 _UNDER_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{_ONES}))?|{'|'.join(sorted(_SMALL, key=len, reverse=True))})"
 _NUMBER_WORD = re.compile(
@@ -41,6 +49,7 @@ _PLAIN_UNITS = listed("round turn day week month year second inch mile stone cro
 UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names.split()} | {u: u for u in _PLAIN_UNITS}
 _NO_UNITS = {"mean", "make", "give", "apply", "count", "stand", "hold", "work", "hit", "come", "remain", "suffice"}
 _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
+_PIECES = re.compile(r"\b(?:pieces?|coins?) of (" + "|".join(sorted(_COINS)) + r")\b")
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")
 _SIDED = re.compile(r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided (?:dice|die)(?: (plus|minus|[+\-]) (\d+))?")
 _NUMBER = re.compile(
@@ -54,8 +63,11 @@ def _any(*options: str) -> str:
 
 
 HEDGE = re.compile(
-    r"\b(either|maybe|perhaps|possibly|probably|presumably|might be|may be|could be|not (?:entirely |quite )?sure"
-    r"|unsure|uncertain|my guess|i guess|i would guess|hard to say|one of (?:these|those|the following))\b"
+    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|apparently|might be|may be|could be"
+    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|my guess|i guess|i would guess|i think|i believe|i suppose"
+    r"|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
+    r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say"
+    r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
 )
 _NOT = _any(
     "not|never|neither|nor|cannot",
@@ -63,6 +75,7 @@ _NOT = _any(
     "rather than|instead of|other than|(?:any|every)(?:thing|one) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
+_NO_BEFORE = re.compile(r"\b(?:but |and )?no (?!(?:more|less|fewer|longer|other|doubt|one|matter)\b)(?:\w+ )?$")
 _NEGATED_BEFORE = re.compile(
     rf"\b{_NOT}\b(?!\s(?:only|just|(?:more|less|fewer) than)\b)(?:(?!\b(?:but|rather|instead)\b)[^.;:!?\n,]){{0,60}}$"
 )
@@ -73,6 +86,7 @@ _NEGATED_AFTER = re.compile(
 _CONCLUSION = re.compile(
     _any(
         r"\b(?:final )?answer(?: is)?:?\s",
+        r"\b(?:makes|comes to|adds up to|amounts to)\b",
         r"\b(?:therefore|thus|hence|in total|in all)\b,?",
         r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an)\b)",
         r"\btotal(?:s|ling| is| of)\b",
@@ -80,13 +94,19 @@ _CONCLUSION = re.compile(
     )
 )
 _ASIDE = re.compile(
-    r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
-    r"|down from|after|plus|including|as the|as its|made up of|counting)\b.*|\(.*?\)"
+    _any(
+        r";\s(?:at|with|without|for|if|when|in|on)\b.*",
+        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
+        r"|down from|after|plus|including|as the|as its|made up of|counting)\b.*",
+        r"\(.*?\)|\bthat is\b,?.*",
+    )
 )
 _SOURCE = _any(
     "passages?|texts?|rule ?books?|rules|context|documents?|information|excerpts?|source|entry|description|book",
     "it|they|i",
 )
+_TEXT = _any("passages?|texts?|rule ?books?|rules|context|documents?|excerpts?|source|entry|description|book")
+_TELLS_NONE = "say|says|said|state|states|mention|mentions|give|gives|list|lists|contain|contains|provide|provides"
 _SILENT = _any(
     "say|state|mention|specify|give|contain|include|provide|list|describe|tell|indicate|reveal|address|define|cover",
     "discuss|explain|name|have (?:any |enough |that |this )?(?:information|details?)",
@@ -98,7 +118,11 @@ _TOLD = _any(
 REFUSALS = re.compile(
     _any(
         rf"\b{_SOURCE}\b[^.!?\n]{{0,60}}?\b(?:(?:do(?:es)?|did)(?: not|n't)|never) (?:\w+ )?{_SILENT}\b",
-        rf"\b(?:is|are|was|were)(?: not|n't) (?:\w+ )?{_TOLD}\b",
+        rf"\b(?:is|are|was|were)(?: not|n't| never| nowhere) (?:\w+ )?{_TOLD}\b",
+        rf"\b{_TEXT}\b[^.!?\n]{{0,40}}?\b(?:{_TELLS_NONE}) (?:\w+ )?(?:no|nothing)\b",
+        r"\b(?:nothing|nowhere)\b[^.!?\n]{0,40}?\b(?:about|said|says?|stated|states|written|mentioned|mentions|given|answers)\b",
+        r"\b(?:it|this|that|which)(?: is|'s| remains) (?:not clear|unclear)\b|\bnot told\b|\bno answer\b|^n/a\b",
+        r"\b(?:have|has) no (?:idea|clue|way of (?:knowing|telling))\b|\b(?:nobody|no one) (?:knows|says)\b",
         r"\b(?:(?:do|does|could)(?: not|n't)|cannot|can't) (?:\w+ )?(?:know|answer|determine|tell|find|say)\b",
         r"\b(?:cannot|can't|can not|could not) be (?:\w+ )?(?:determined|answered|found|known|inferred|established)\b",
         r"\b(?:unable|not able|impossible) to (?:\w+ )?(?:answer|determine|find|say|tell)\b",
@@ -126,7 +150,17 @@ FUNCTION_WORDS = _ARTICLES | frozenset(
         " made name answer equals except"
     )
 )
-_IRREGULAR = {"feet": "foot", "vs": "versus", "v": "versus", "men": "man", "women": "woman", "wolves": "wolf"}
+_IRREGULAR = {
+    **{
+        word + "ves": word + ("fe" if word in ("kni", "li", "wi") else "f")
+        for word in listed("el dwar hal loa wol thie shel scar kni li wi")
+    },
+    "feet": "foot",
+    "vs": "versus",
+    "v": "versus",
+    "men": "man",
+    "women": "woman",
+}
 TITLES = frozenset(
     listed("lady lord sir dame captain master mistress mother father brother sister king queen old saint dr mr mrs")
 )
@@ -145,12 +179,19 @@ def clean(text: str) -> str:
     text = re.sub(r"[\u201c\u201d\u2033]", '"', text)
     text = re.sub(r"[\u2010-\u2015\u2212]", "-", text)
     text = _ABBREVIATION.sub(lambda match: match[1][:-1], text.casefold())
+    text = re.sub(r"\bcan't\b", "cannot", text)
+    text = re.sub(r"(?<=[a-z])n't\b", " not", text.replace("won't", "will not"))
     text = re.sub(r"\*\*|__|`|(?<!\d)\*(?!\d)", "", text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = _FRACTION.sub(_fraction, text.replace("\u2044", "/"))
     text = _NUMBER_WORD.sub(_digits, text)
+    text = _AND_PART.sub(lambda match: f"{match[1]} 1/{_PARTS[match[2]]}", text)
+    text = _PART.sub(lambda match: f"1/{_PARTS[match[1]]}", text)
+    text = _FRACTION.sub(_fraction, text.replace("\u2044", "/"))
+    text = _PIECES.sub(r"\1 piece", text)
+    text = re.sub(r"\bper cent\b", "percent", text.replace("°", " degrees "))
+    text = re.sub(r"\b(\d+) \(\1\)", r"\1", text)
     text = _SIDED.sub(_sided, text)
-    text = re.sub(r"(d\d+) plus (\d+)", r"\1+\2", text)
+    text = re.sub(r"(d\d+)(?: plus|,? and (?:then )?add) (\d+)", r"\1+\2", text)
     return re.sub(r"[ \t]+", " ", text).strip()
 
 
@@ -217,8 +258,16 @@ def is_refusal(text: str) -> bool:
     if at is None or (at == 1 and re.search(r"\d|^(?:yes|no)\b", sentences[0])):
         return False
     match = list(REFUSALS.finditer(sentences[at]))[-1]
+    if _answered_first(sentences[at][: match.start()]):
+        return False
     rest = [sentences[at][match.end() :], *sentences[at + 1 :]]
     return not any(_offers(part, first=i == 0) for i, part in enumerate(rest))
+
+
+def _answered_first(head: str) -> bool:
+    """Whether a value or a yes or no stands before the refusal in its own sentence: "14, though it does not say so"."""
+    claim = _CONTRAST.split(head)[0] if _CONTRAST.search(head) else ""
+    return bool(re.search(r"^(?:yes|no)\b|\d", claim)) and not _POINTER.search(claim)
 
 
 def _offers(part: str, first: bool) -> bool:
@@ -260,9 +309,9 @@ def _unit(word: str | None, following: str | None = None) -> str:
     if not word or word in FUNCTION_WORDS:
         return ""
     single = stem(word)
-    if single in _COINS and following:
-        coin = _unit(following)
-        return f"{single} {stem(following)}" if coin or stem(following) in ("piece", "coin") else single
+    if single in _COINS:
+        coin = stem(following) if following and _unit(following) else "piece"
+        return f"{single} {'piece' if coin == 'coin' else coin}"
     return UNITS.get(word, UNITS.get(single, ""))
 
 
@@ -311,7 +360,8 @@ def _unknown_unit(tail: str, value: str) -> str:
 
 def negated(text: str, start: int, end: int) -> bool:
     """Whether what stands at these offsets of a cleaned text is denied."""
-    return bool(_NEGATED_BEFORE.search(text[:start]) or _NEGATED_AFTER.match(text[end:]))
+    before, after = text[:start], text[end:]
+    return bool(_NEGATED_BEFORE.search(before) or _NO_BEFORE.search(before) or _NEGATED_AFTER.match(after))
 
 
 def committed_values(text: str, found: Sequence[Value]) -> list[Value]:

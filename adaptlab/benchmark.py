@@ -14,7 +14,6 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from adaptlab.answers import clean
-from adaptlab.prompts import NOT_IN_PASSAGE
 from adaptlab.schemas import LOOKUP_CATEGORIES, Fact, Question, Record, Split
 from config import LabError
 
@@ -26,7 +25,7 @@ T = TypeVar("T", bound=Record)
 # ------------------------------------------------------------------------------------------------------- loading
 
 
-def _records(path: str | Path, schema: type[T]) -> Iterator[tuple[int, T]]:
+def read_records(path: str | Path, schema: type[T]) -> Iterator[tuple[int, T]]:
     """The records of a JSONL file with their line numbers; a broken line is one sentence with file, line and field."""
     path = Path(path)
     if not path.is_file():
@@ -61,7 +60,7 @@ def _fault(path: str | Path, line: int, field: str, what: str) -> LabError:
 def load_questions(path: str | Path) -> list[Question]:
     """The questions of a JSONL file, validated."""
     questions: dict[str, Question] = {}
-    for line, question in _records(path, Question):
+    for line, question in read_records(path, Question):
         if question.id in questions:
             raise _fault(path, line, "id", f"{question.id!r} stands here a second time; give every question its own id")
         for field, what in _problems(question):
@@ -91,7 +90,7 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
 def load_facts(path: str | Path, document: str) -> list[Fact]:
     """The facts of a JSONL file; each quote must stand in `document` at its offsets."""
     facts: dict[str, Fact] = {}
-    for line, fact in _records(path, Fact):
+    for line, fact in read_records(path, Fact):
         if fact.id in facts:
             raise _fault(path, line, "id", f"{fact.id!r} stands here a second time; give every fact its own id")
         if document[fact.start : fact.end] != fact.quote or not fact.quote:
@@ -214,35 +213,3 @@ def permuted_gold(
         for question in questions
         if question.id in gold
     ]
-
-
-_OTHER_UNITS = ("rounds", "feet", "crowns")
-
-
-def negative_controls(question: Question, questions: Sequence[Question]) -> dict[str, str]:
-    """Texts that are wrong by construction for `question`, by the name of the trick; strict must score each 0."""
-    asked, gold = question.text(), question.answer
-    if question.answer_type == "refusal":
-        other = next((q for q in questions if q.answer_type != "refusal"), None)
-        made = {"empty": "", "echo": asked, "always answering": f"The answer is {other.answer if other else 15}."}
-        return made
-    made = {"empty": "", "echo": asked, "refusal": NOT_IN_PASSAGE, "negated gold": f"It is not {gold}."}
-    own = {clean(form) for form in (gold, *question.accepted)}
-    others = [q.answer for q in questions if q.answer_type == question.answer_type and clean(q.answer) not in own]
-    others = [other for other in dict.fromkeys(others) if not _overlap(other, own)]
-    if others:
-        made["another question's answer"] = f"It is {others[0]}."
-        made["hedge"] = f"It is either {gold} or {others[0]}."
-        made["two guesses"] = f"Maybe {others[0]}, maybe {gold}."
-        made["all options"] = ", ".join(sorted([gold, *others[:3]]))
-    number = re.search(r"-?\d[\d,.]*\d|\d", gold) if question.answer_type == "number" else None
-    unit = next((unit for unit in _OTHER_UNITS if unit[:-1] not in clean(f"{gold} {asked}") and unit != "feet"), None)
-    if number and unit and "foot" not in gold.casefold():
-        made["wrong unit"] = f"It is {number[0]} {unit}."
-    return made
-
-
-def _overlap(other: str, own: set[str]) -> bool:
-    """Whether another gold would be right here too, since one contains the other."""
-    words = set(clean(other).split())
-    return any(words <= set(form.split()) or set(form.split()) <= words for form in own)

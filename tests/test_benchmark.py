@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from adaptlab.answers import clean
-from adaptlab.benchmark import contamination, load_facts, load_questions, lookup, negative_controls
+from adaptlab.benchmark import contamination, load_facts, load_questions, lookup
+from adaptlab.controls import negative_controls
 from adaptlab.files import read_jsonl
 from adaptlab.miniature.catalogue import KIND_BY_NAME, KINDS
 from adaptlab.miniature.phrasings import GENERIC, GENERIC_HELD_OUT, SPECIFIC, SPECIFIC_HELD_OUT

@@ -12,7 +12,8 @@ from collections import Counter
 
 import pytest
 
-from adaptlab.benchmark import load_questions, negative_controls
+from adaptlab.benchmark import load_questions
+from adaptlab.controls import negative_controls
 from adaptlab.documents import chunks, load, running_heads, sections
 from adaptlab.retrieval import Index, recall_at_k, terms
 from adaptlab.schemas import Chunk, Question

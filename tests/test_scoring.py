@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adaptlab.answers import clean, is_refusal
-from adaptlab.benchmark import negative_controls
+from adaptlab.controls import negative_controls
 from adaptlab.schemas import Phrasing, Question, Quote
 from adaptlab.scoring import REFUSAL, agrees, canonical, lenient, majority, strict
 
@@ -237,8 +237,8 @@ def test_every_negative_control_scores_zero_and_gold_scores_one(question):
 def test_the_controls_cover_every_trick():
     names = {name for question in ALL for name in negative_controls(question, ALL)}
     assert names == {
-        "empty", "echo", "refusal", "negated gold", "another question's answer", "hedge", "two guesses", "all options",
-        "wrong unit", "always answering",
+        "empty", "echo", "refusal", "negated gold", "another question's answer", "hedge", "two options",
+        "two guesses", "all options", "wrong unit", "always answering",
     }  # fmt: skip
 
 
