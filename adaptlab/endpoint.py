@@ -253,7 +253,7 @@ class EndpointGenerator(Generator):
         kind = RATE_LIMIT if status == 429 else SERVER_ERROR if passing else TURNED_AWAY
         pause = ordered_pause(headers)
         if pause is not None and pause > LONGEST_ORDERED_PAUSE:
-            sentence = f"The endpoint {self.url} asks for a pause of {pause:.0f} seconds ({status}): run again after it."
+            sentence = f"The endpoint {self.url} asks for {pause:.0f} seconds of rest ({status}): run again after that."
             return Failure(kind, sentence, passing=False)
         return Failure(kind, sentence, passing, pause)
 
