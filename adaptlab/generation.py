@@ -53,7 +53,11 @@ OnItem = Callable[[int, list[Completion]], None]
 
 @dataclass(frozen=True)
 class Request:
-    """One chat with its own sampling settings; `max_tokens=None` means as many as fit, at most 512."""
+    """One chat with its own sampling settings; `max_tokens=None` means as many as fit, at most 512.
+
+    Local models only: `on_text(sample, text)` gets each sample's whole text so far after every token but the last, in
+    the thread that generates; the samples break off as soon as `wanted` says no.
+    """
 
     chat: Chat
     n: int = 1
@@ -61,6 +65,8 @@ class Request:
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    on_text: Callable[[int, str], None] | None = None
+    wanted: Callable[[], bool] | None = None
 
     @property
     def greedy(self) -> bool:
@@ -162,7 +168,17 @@ class LocalGenerator(Generator):
                 continue
             most = request.max_tokens or min(DEFAULT_ANSWER_TOKENS, self.loaded.window - len(prompt))
             rows += [
-                Row(index, sample, prompt, most, request.temperature, seed, request.stop)
+                Row(
+                    index,
+                    sample,
+                    prompt,
+                    most,
+                    request.temperature,
+                    seed,
+                    request.stop,
+                    request.on_text,
+                    request.wanted,
+                )
                 for sample in range(request.draws)
             ]
         decode(self.loaded, rows, finish, self.batch_tokens, self.batch_size, self.should_stop)
