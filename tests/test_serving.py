@@ -527,8 +527,41 @@ def test_ctrl_c_ends_the_server_cleanly_even_in_the_middle_of_an_answer() -> Non
             assert isinstance(work.exception(PATIENCE), openai.APIError)
     finally:
         process.kill()
-    assert process.returncode == 0
-    assert "Traceback" not in told
+    assert (process.returncode, told) == (0, "")
+    assert not is_up(url)
+
+
+@pytest.mark.parametrize("moment", ["argparse", "adaptlab.serving", "uvicorn", "fastapi.routing", "adaptlab.webapp"])
+def test_ctrl_c_while_the_server_is_being_imported_ends_it_without_a_word(moment: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "adaptlab", "serve", "--port", "0", "--model", "mini-granite"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    told: list[str] = []
+    for line in process.stderr:  # Python tells of every module as soon as it is imported
+        told.append(line)
+        if line.rpartition("|")[2].strip() == moment:
+            process.send_signal(signal.SIGINT)
+            break
+    else:
+        pytest.fail(f"{moment} was never imported: {told[-3:]}")
+    output, rest = process.communicate(timeout=PATIENCE)
+    said = [line for line in [*told, *rest.splitlines(keepends=True)] if not line.startswith("import time:")]
+    assert process.returncode == 130
+    assert said in ([], ["adaptlab: stopped; what was finished is kept, and the next run goes on from there.\n"])
+    assert output == ""
+
+
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.1, 0.5, 2])
+def test_ctrl_c_right_after_the_server_says_where_it_is_ends_it_cleanly(seconds: float) -> None:
+    command = [sys.executable, "-m", "adaptlab.serving", "--port", "0", "--model", "mini-granite"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    url = process.stdout.readline().strip().rpartition(" on ")[2]
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    output, told = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output, told) == (0, "", "")
     assert not is_up(url)
 
 

@@ -318,8 +318,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         return own_pair(prompt)
 
     script = (
-        "import sys, pandas as pd; sys.path.insert(0, sys.argv[3])\n"
-        "from tests.test_synthesis import passages; from adaptlab import synthesis\n"
+        "import sys, pandas as pd; sys.path[:0] = [sys.argv[3], sys.argv[3] + '/tests']\n"
+        "from test_synthesis import passages; from adaptlab import synthesis\n"
         "synthesis.generate(synthesis.QA_FLOW, passages(20), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
         " out_dir=sys.argv[2], max_concurrency=2, num_retries=0)"
     )
@@ -345,8 +345,8 @@ def test_generation_prints_nothing(tmp_path: Path) -> None:
         return 400 if "Passage A" in prompt else own_pair(prompt)
 
     script = (
-        "import sys; sys.path.insert(0, sys.argv[3])\n"
-        "from tests.test_synthesis import passages; from adaptlab import synthesis\n"
+        "import sys; sys.path[:0] = [sys.argv[3], sys.argv[3] + '/tests']\n"
+        "from test_synthesis import passages; from adaptlab import synthesis\n"
         "synthesis.generate(synthesis.QA_FLOW, passages(3), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
         " out_dir=sys.argv[2], num_retries=1)"
     )
