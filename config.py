@@ -222,11 +222,17 @@ PROFILES: dict[str, Profile] = {profile.name: profile for profile in (MINI, T4, 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An OpenAI-compatible endpoint; the key never shows in a printed or logged value."""
+    """An OpenAI-compatible endpoint, and how it may be asked; the key never shows in a printed or logged value.
+
+    `requests_per_minute` is for all that one process asks (None: no limit); `timeout` is in seconds without a byte.
+    """
 
     url: str | None = None
     key: str | None = field(default=None, repr=False)
     model: str | None = None
+    requests_per_minute: int | None = None
+    concurrency: int = 8
+    timeout: int = 120
 
     @property
     def configured(self) -> bool:
@@ -436,7 +442,14 @@ def _endpoint(env: Mapping[str, str]) -> Endpoint:
     url = env.get("LAB_ENDPOINT_URL") or None
     if url is not None and not re.match(r"https?://[^\s/]", url):
         raise LabError(f"LAB_ENDPOINT_URL is {url!r}: give a URL such as http://localhost:8000/v1, or leave it unset.")
-    return Endpoint(url, env.get("LAB_ENDPOINT_KEY") or None, env.get("LAB_TEACHER_MODEL") or None)
+    return Endpoint(
+        url=url,
+        key=env.get("LAB_ENDPOINT_KEY") or None,
+        model=env.get("LAB_TEACHER_MODEL") or None,
+        requests_per_minute=_integer(env, "LAB_ENDPOINT_RPM", 0) or None,
+        concurrency=_positive(env, "LAB_ENDPOINT_CONCURRENCY", Endpoint.concurrency),
+        timeout=_positive(env, "LAB_ENDPOINT_TIMEOUT", Endpoint.timeout),
+    )
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
@@ -453,6 +466,14 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", value):
         raise LabError(f"{name} is {value!r}: give a whole number from 0 to 999999999.")
     return int(value)
+
+
+def _positive(env: Mapping[str, str], name: str, default: int) -> int:
+    """The value of a variable that holds a whole number from 1 on."""
+    value = _integer(env, name, default)
+    if value < 1:
+        raise LabError(f"{name} is {env[name]!r}: give a whole number from 1 on.")
+    return value
 
 
 def _unquoted(value: str) -> str:

@@ -2,6 +2,10 @@
 
 import sys
 
-from adaptlab.cli import main
+try:
+    from adaptlab.cli import main
 
-sys.exit(main())
+    code = main()
+except KeyboardInterrupt:  # Ctrl-C while the command line itself was still being imported
+    code = 130
+sys.exit(code)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS = 0.015
 LARGEST_BATCH = 512
+STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,16 @@ class Batcher:
         """End the batch in work at its next step and take no more; does not wait, so a signal handler may call it."""
         self._stopping.set()
 
-    def stop(self, patience: float = 10.0) -> None:
-        """Break off the batch in work and wait for the thread; nothing waits for an answer any more."""
+    def stop(self, patience: float = STOP_SECONDS) -> bool:
+        """Break off the batch in work and wait for the thread; False if it does not end in time.
+
+        Nothing waits for an answer any more. A thread that is still importing or loading cannot be broken off.
+        """
         self.break_off()
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def submit(self, model: str, request: Request) -> Future[list[Completion]]:
         """Queue a request; cancelling the future drops it if it has not begun."""

@@ -47,7 +47,13 @@ def parser() -> argparse.ArgumentParser:
     _add(verbs, "live", "check whether this machine's run is complete", verify_live)
     models = nouns.add_parser("models", help="the models of the lab")
     _add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
-    serving = _add(nouns, "serve", "an OpenAI-compatible endpoint for the miniature models", serve, passes_on=True)
+    serving = _add(
+        nouns,
+        "serve",
+        "an OpenAI-compatible endpoint for the miniature models; it asks for the key in LAB_SERVE_KEY, if one is set",
+        serve,
+        passes_on=True,
+    )
     serving.add_argument("--port", type=_port, default=8000, help="port to listen on (8000)")
     _add(nouns, "run", "run the notebooks in order", run, passes_on=True)
     return top

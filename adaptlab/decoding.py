@@ -42,6 +42,8 @@ class Row:
     temperature: float
     seed: int | None
     stop: tuple[str, ...] = ()
+    on_text: Callable[[int, str], None] | None = None
+    wanted: Callable[[], bool] | None = None
     ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
     noise: np.random.Generator | None = None
@@ -277,6 +279,10 @@ class _Batch:
             self.finish(row.index, row.sample, _failed(row, problem))
             return True
         row.ids.append(token)
+        if row.wanted is not None and not row.wanted():
+            row.done = True
+            self.finish(row.index, row.sample, _failed(row, "Nobody waits for this answer any more."))
+            return True
         text: str | None = None
         reason: FinishReason | None = None
         if token in self.ends:
@@ -287,6 +293,8 @@ class _Batch:
         if not reason and len(row.ids) >= row.max_tokens:
             text, reason = self._text(row.ids), "length"
         if not reason:
+            if row.on_text is not None:
+                row.on_text(row.sample, self._text(row.ids))
             return False
         completion = Completion(
             text=text or "",

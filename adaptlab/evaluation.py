@@ -171,6 +171,7 @@ def _generation(
         status=completion.status,
         error=completion.error,
         attempts=getattr(completion, "attempts", 1),
+        faults=getattr(completion, "faults", []),
     )
 
 

@@ -1,28 +1,26 @@
 """One interface over local models and endpoints: chats in, texts and their costs out.
 
-`LocalGenerator` decodes many chats at once, `EndpointGenerator` asks an OpenAI-compatible server. Both give every
-chat a list of completions, each with its own status: one that fails never takes another with it. What a sample says
-depends on its chat, its seed and its number among the samples, not on what else is in the batch (in float32).
+`LocalGenerator` decodes many chats at once, `EndpointGenerator` (in `adaptlab.endpoint`) asks an OpenAI-compatible
+server. Both give every chat a list of completions, each with its own status: one that fails never takes another with
+it. What a sample says depends on its chat, its seed and its number among the samples, not on what else is in the batch
+(in float32).
 """
 
 from __future__ import annotations
 
-import re
 import secrets
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from numbers import Number
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from adaptlab.schemas import GenerationStatus, Message
 from config import LabError
 
 if TYPE_CHECKING:
+    from adaptlab.endpoint import EndpointGenerator as EndpointGenerator
     from adaptlab.models import Loaded
 
 Chat = Sequence[Message | dict[str, Any]]
@@ -34,6 +32,8 @@ class Completion(BaseModel):
     """One sample. `seconds` is its share of the time its batch or its request took, so shares can be added up.
 
     `finish_reason` is `refused` where the request itself cannot be answered, such as a prompt over the window.
+    `attempts` counts the calls made for this sample, 0 where it came with the call of another one, and `faults` names
+    what went wrong in those that failed, so both can be added up too.
     """
 
     text: str = ""
@@ -45,6 +45,7 @@ class Completion(BaseModel):
     status: GenerationStatus = "ok"
     error: str | None = None
     attempts: int = 1
+    faults: list[str] = Field(default_factory=list)
 
 
 OnItem = Callable[[int, list[Completion]], None]
@@ -52,7 +53,11 @@ OnItem = Callable[[int, list[Completion]], None]
 
 @dataclass(frozen=True)
 class Request:
-    """One chat with its own sampling settings; `max_tokens=None` means as many as fit, at most 512."""
+    """One chat with its own sampling settings; `max_tokens=None` means as many as fit, at most 512.
+
+    Local models only: `on_text(sample, text)` gets each sample's whole text so far after every token but the last, in
+    the thread that generates; the samples break off as soon as `wanted` says no.
+    """
 
     chat: Chat
     n: int = 1
@@ -60,6 +65,8 @@ class Request:
     max_tokens: int | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    on_text: Callable[[int, str], None] | None = None
+    wanted: Callable[[], bool] | None = None
 
     @property
     def greedy(self) -> bool:
@@ -145,7 +152,7 @@ class LocalGenerator(Generator):
             waiting[index] -= 1
             if waiting[index]:
                 return
-            answers[index] = _copies(answers[index], requests[index].n)
+            answers[index] = copies(answers[index], requests[index].n)
             if on_item is not None:
                 on_item(index, answers[index])
 
@@ -161,7 +168,17 @@ class LocalGenerator(Generator):
                 continue
             most = request.max_tokens or min(DEFAULT_ANSWER_TOKENS, self.loaded.window - len(prompt))
             rows += [
-                Row(index, sample, prompt, most, request.temperature, seed, request.stop)
+                Row(
+                    index,
+                    sample,
+                    prompt,
+                    most,
+                    request.temperature,
+                    seed,
+                    request.stop,
+                    request.on_text,
+                    request.wanted,
+                )
                 for sample in range(request.draws)
             ]
         decode(self.loaded, rows, finish, self.batch_tokens, self.batch_size, self.should_stop)
@@ -190,138 +207,13 @@ class LocalGenerator(Generator):
         return tuple(ids)
 
 
-class EndpointGenerator(Generator):
-    """Asks an OpenAI-compatible endpoint, `max_concurrency` requests at a time.
+def __getattr__(name: str) -> Any:
+    """`EndpointGenerator` has a module of its own, which stands on this one."""
+    if name != "EndpointGenerator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from adaptlab.endpoint import EndpointGenerator
 
-    The official client retries what may pass (429, 5xx, timeouts, lost connections) with growing pauses. It runs in
-    threads, so that this works inside the event loop of a notebook too.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        key: str | None,
-        model: str,
-        max_concurrency: int = 8,
-        timeout: float = 120.0,
-        max_retries: int = 4,
-    ) -> None:
-        from openai import OpenAI
-
-        self.url, self.model = url, model
-        self.max_concurrency, self.max_retries = max_concurrency, max_retries
-        self._key = key or "none"
-        self._client = OpenAI(base_url=url, api_key=self._key, timeout=timeout, max_retries=max_retries)
-        self._stopped = threading.Event()
-
-    def run(self, requests: Sequence[Request], on_item: OnItem | None = None) -> list[list[Completion]]:
-        """The completions of every request, in order; `on_item` is called as requests finish."""
-        self._stopped.clear()
-        answers: list[list[Completion]] = [[] for _ in requests]
-        pool = ThreadPoolExecutor(max(1, min(self.max_concurrency, len(requests))), "endpoint")
-        try:
-            tasks = {pool.submit(self._complete, request): index for index, request in enumerate(requests)}
-            for task in as_completed(tasks):
-                index = tasks[task]
-                answers[index] = task.result()
-                if on_item is not None:
-                    on_item(index, answers[index])
-        finally:
-            self._stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-        return answers
-
-    def _complete(self, request: Request) -> list[Completion]:
-        """All samples of one request; a server that ignores `n` is asked again, each time with another seed."""
-        seed = secrets.randbits(31) if request.seed is None and not request.greedy else request.seed
-        done: list[Completion] = []
-        while len(done) < request.draws and not self._stopped.is_set():
-            done += self._ask(request, request.draws - len(done), None if seed is None else seed + len(done))
-        return _copies(done[: request.draws], request.n)
-
-    def _ask(self, request: Request, count: int, seed: int | None) -> list[Completion]:
-        """One call; at least one completion comes back, with status `error` for each sample if the call fails."""
-        import openai
-
-        options: dict[str, Any] = {"max_tokens": request.max_tokens, "seed": seed, "stop": list(request.stop) or None}
-        options["n"] = count if count > 1 else None
-        began = perf_counter()
-        try:
-            raw = self._client.chat.completions.with_raw_response.create(
-                model=self.model,
-                messages=request.messages(),  # type: ignore[arg-type]
-                temperature=request.temperature,
-                **{name: value for name, value in options.items() if value is not None},
-            )
-            return self._read(raw.parse(), raw.retries_taken + 1, seed, perf_counter() - began)
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
-            never = getattr(error, "status_code", None) in (400, 413, 422)  # such as a prompt over the window
-            failure = Completion(
-                finish_reason="refused" if never else "error",
-                seconds=(perf_counter() - began) / count,
-                seed=seed,
-                status="error",
-                error=self._sentence(error),
-                attempts=self._attempts(error),
-            )
-            return [failure] * count
-
-    def _read(self, answer: Any, attempts: int, seed: int | None, seconds: float) -> list[Completion]:
-        """The completions in a server's answer; a ValueError if it is none."""
-        choices = getattr(answer, "choices", None)
-        if not choices:
-            raise ValueError("no choices in it")
-        usage = answer.usage
-        spent = usage.completion_tokens if usage else 0
-        completions = []
-        for number, choice in enumerate(choices):
-            text = choice.message.content or ""
-            completions.append(
-                Completion(
-                    text=text,
-                    prompt_tokens=usage.prompt_tokens if usage else 0,
-                    completion_tokens=spent // len(choices) + (number < spent % len(choices)),
-                    finish_reason="length" if choice.finish_reason == "length" else "stop",
-                    seconds=seconds / len(choices),
-                    seed=seed,
-                    status="ok" if text.strip() else "empty",
-                    attempts=attempts,
-                )
-            )
-        return completions
-
-    def _attempts(self, error: Exception) -> int:
-        """How often the client tried before it gave up with this error."""
-        import openai
-
-        status = getattr(error, "status_code", None)
-        passing = status in (408, 409, 429) or (status or 0) >= 500 or isinstance(error, openai.APIConnectionError)
-        return self.max_retries + 1 if passing else 1
-
-    def _sentence(self, error: Exception) -> str:
-        """What went wrong and what to do, without the key."""
-        import openai
-
-        if isinstance(error, openai.APITimeoutError):
-            return f"The endpoint {self.url} did not answer in time: check that it is up, or ask it for less at once."
-        if isinstance(error, openai.APIConnectionError):
-            return f"The endpoint {self.url} cannot be reached: check LAB_ENDPOINT_URL and that the server runs."
-        status = getattr(error, "status_code", None)
-        if status in (401, 403):
-            return f"The endpoint {self.url} refused the key ({status}): check LAB_ENDPOINT_KEY."
-        said = self._said(error)
-        if status == 404:
-            return f"The endpoint {self.url} does not know {self.model!r} or the address (404: {said}): check both."
-        if status is not None:
-            return f"The endpoint {self.url} answered {status}: {said}."
-        return f"The endpoint {self.url} sent no chat completion ({said}): check that the URL ends in /v1."
-
-    def _said(self, error: Exception) -> str:
-        """A server's own words, shortened, in one line and without anything that looks like a key."""
-        body = getattr(error, "body", None)
-        said = body.get("message") if isinstance(body, dict) else None
-        words = " ".join(str(said or error).replace(self._key, "[key]").split()).rstrip(".")
-        return re.sub(r"\b(sk|hf|Bearer)[-_ ]\S+", "[key]", words)[:200]
+    return EndpointGenerator
 
 
 def checked(request: Request) -> Request:
@@ -345,7 +237,7 @@ def _for_each(value: Any, count: int, name: str) -> list[Any]:
     return values
 
 
-def _copies(completions: list[Completion], n: int) -> list[Completion]:
+def copies(completions: list[Completion], n: int) -> list[Completion]:
     """`n` completions out of the one that greedy decoding gives (its time shared), or the `n` that were sampled."""
     if len(completions) == n:
         return completions

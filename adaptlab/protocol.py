@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
+import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,6 +43,12 @@ class ChatMessage(BaseModel):
         return {"role": "system" if self.role == "developer" else self.role, "content": text}
 
 
+class StreamOptions(BaseModel):
+    """What a stream holds besides the text."""
+
+    include_usage: bool | None = False
+
+
 class ChatRequest(BaseModel):
     """The body of a chat completion."""
 
@@ -53,12 +63,15 @@ class ChatRequest(BaseModel):
     max_completion_tokens: int | None = Field(None, ge=1)
     stop: str | list[str] | None = None
     stream: bool | None = False
+    stream_options: StreamOptions | None = None
 
 
 def to_request(body: ChatRequest) -> Request:
     """What the generator is asked for a body of the protocol."""
-    if body.stream:
-        raise ApiError(400, "This server does not stream: leave out stream, or set it to false.", "stream")
+    if body.stream_options is not None and not body.stream:
+        raise ApiError(
+            400, "There are stream_options, but stream is not true: set it, or leave them out.", "stream_options"
+        )
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     return Request(
         chat=[message.plain() for message in body.messages],
@@ -70,10 +83,8 @@ def to_request(body: ChatRequest) -> Request:
     )
 
 
-def chat_answer(name: str, created: int, model: str, completions: list[Completion]) -> dict[str, Any]:
-    """A chat completion with one choice for each sample; greedy copies cost their tokens like any other sample."""
-    prompt = completions[0].prompt_tokens
-    written = sum(item.completion_tokens for item in completions)
+def chat_answer(head: Head, completions: list[Completion]) -> dict[str, Any]:
+    """A chat completion with one choice for each sample."""
     choices = [
         {
             "index": number,
@@ -83,14 +94,47 @@ def chat_answer(name: str, created: int, model: str, completions: list[Completio
         }
         for number, item in enumerate(completions)
     ]
-    return {
-        "id": name,
-        "object": "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": choices,
-        "usage": {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written},
-    }
+    return {**head.fields("chat.completion"), "choices": choices, "usage": usage(completions)}
+
+
+def usage(completions: list[Completion]) -> dict[str, int]:
+    """The tokens of an answer; greedy copies cost their tokens like any other sample."""
+    prompt = completions[0].prompt_tokens
+    written = sum(item.completion_tokens for item in completions)
+    return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+
+
+@dataclass(frozen=True)
+class Head:
+    """What an answer and all chunks of a stream begin with."""
+
+    model: str
+    name: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def fields(self, kind: str) -> dict[str, Any]:
+        """The head as the protocol names it."""
+        return {"id": self.name, "object": kind, "created": self.created, "model": self.model}
+
+
+def event(value: Any) -> str:
+    """A server-sent event with JSON in it."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+DONE = "data: [DONE]\n\n"
+
+
+def chunk(head: Head, with_usage: bool, index: int, delta: dict[str, str], reason: str | None = None) -> str:
+    """The event of one choice: a piece of its text, or the reason for its end."""
+    choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
+    last = {"usage": None} if with_usage else {}
+    return event({**head.fields("chat.completion.chunk"), "choices": [choice], **last})
+
+
+def usage_chunk(head: Head, completions: list[Completion]) -> str:
+    """The event with a stream's usage, which has no choices."""
+    return event({**head.fields("chat.completion.chunk"), "choices": [], "usage": usage(completions)})
 
 
 def error_body(sentence: str, status: int, param: str | None = None, code: str | None = None) -> dict[str, Any]:

@@ -157,6 +157,8 @@ class Generation(Record):
     """One candidate answer, raw and kept; scores live apart.
 
     A question's first sample holds the messages and hits; they are the same for its other samples, which hold none.
+    `attempts` are the calls to an endpoint that this sample took (0 where it came with another's), over all runs, and
+    `faults` says what went wrong in those that failed.
     """
 
     question_id: str
@@ -174,3 +176,4 @@ class Generation(Record):
     status: GenerationStatus = "ok"
     error: str | None = None
     attempts: int = 1
+    faults: list[str] = Field(default_factory=list)

@@ -42,7 +42,10 @@ def serve(
     eager: bool = False,
     parent: int | None = None,
 ) -> int:
-    """Serve until Ctrl-C (port 0 takes a free one); ends by itself when the process `parent` is gone."""
+    """Serve until Ctrl-C (port 0 takes a free one); ends by itself when the process `parent` is gone.
+
+    For a process of its own: it takes over the signals, and ends the process if its worker cannot be stopped.
+    """
     served = served_models(models, adapters or {})
     listener = listen(host, port)
     import uvicorn
@@ -57,18 +60,23 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3, lifespan="on")
     )
-    _stop_at_once(server, batcher)
+    _end_on_signals(server, batcher)
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent, server), daemon=True).start()
     print(f"{READY}{', '.join(batcher.served)} on {_url(listener)}", flush=True)
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # the server has shut down by now; Ctrl-C is how it is meant to end
     finally:
         listener.close()
-        batcher.stop()
+        if not batcher.stop():
+            sys.stdout.flush()
+            os._exit(0)  # Python would wait for the thread, or crash under it
     return 0
+
+
+def _leave(_number: int, _frame: Any) -> None:
+    """Ctrl-C while the server starts: there is nothing to put in order, and half an import must not say so."""
+    os._exit(130)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -93,7 +101,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of `adaptlab serve`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="adaptlab serve", description="Serve models behind an OpenAI-compatible API.")
+    parser = argparse.ArgumentParser(
+        prog="adaptlab serve",
+        description="Serve models behind an OpenAI-compatible API, with streaming and stop sequences.",
+        epilog=f"With {KEY_VARIABLE} in the environment, clients have to send it as their API key.",
+    )
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free port (default: 8000)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     parser.add_argument("--model", action="append", help="a model to serve; repeat it for more (default: all shipped)")
@@ -101,14 +113,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--eager", action="store_true", help="load all models at once, not when first asked for")
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    before = signal.signal(signal.SIGINT, _leave)
     try:
         adapters = adapter_folders(options.adapter)
         return serve(options.port, adapters, options.model, options.host, options.eager, options.parent)
     except LabError as problem:
         print(problem, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def adapter_folders(texts: Sequence[str]) -> dict[str, Path]:
@@ -130,8 +143,11 @@ def _url(listener: socket.socket) -> str:
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/v1"
 
 
-def _stop_at_once(server: Any, batcher: Batcher) -> None:
-    """Let a signal also break off the batch in work, so that nobody waits for its end."""
+def _end_on_signals(server: Any, batcher: Batcher) -> None:
+    """Let Ctrl-C and its like end the server from now on, and break off the batch in work, for which nobody waits.
+
+    Uvicorn itself only listens once its event loop runs; a signal before that would cancel its start in the middle.
+    """
     as_before = server.handle_exit
 
     def handle_exit(number: int, frame: Any) -> None:
@@ -139,6 +155,8 @@ def _stop_at_once(server: Any, batcher: Batcher) -> None:
         as_before(number, frame)
 
     server.handle_exit = handle_exit
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle_exit)
 
 
 def _end_with(parent: int, server: Any) -> None:

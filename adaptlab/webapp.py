@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import time
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from adaptlab.batching import Batcher
-from adaptlab.generation import Completion
-from adaptlab.protocol import ApiError, ChatRequest, chat_answer, error_body, field_sentence, to_request
-from config import LabError
+from adaptlab.protocol import ApiError, ChatRequest, Head, chat_answer, error_body, field_sentence, to_request
+from adaptlab.streaming import Answer
+
+T = TypeVar("T")
 
 
 def build_app(batcher: Batcher, key: str | None = None) -> FastAPI:
@@ -73,32 +72,43 @@ async def models(call: Request) -> dict[str, Any]:
     return {"object": "list", "data": entries}
 
 
-@api.post("/chat/completions")
-async def chat(call: Request, body: ChatRequest) -> dict[str, Any]:
-    """Answer a chat with `n` samples."""
+@api.post("/chat/completions", response_model=None)
+async def chat(call: Request, body: ChatRequest) -> dict[str, Any] | StreamingResponse:
+    """Answer a chat with `n` samples, whole or as a stream of events."""
     batcher: Batcher = call.app.state.batcher
     if body.model not in batcher.served:
         offered = ", ".join(batcher.served)
         raise ApiError(404, f"There is no model {body.model!r} here: use {offered}.", "model", "model_not_found")
-    completions = await answered(batcher, body)
-    failed = next((item for item in completions if item.status == "error"), None)
-    if failed is None:
-        return chat_answer(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), body.model, completions)
-    if failed.finish_reason == "refused":
-        raise ApiError(400, failed.error or "", "messages", "context_length_exceeded")
-    raise ApiError(500, failed.error or "The model failed on this request.")
-
-
-async def answered(batcher: Batcher, body: ChatRequest) -> list[Completion]:
-    """The batcher's answer; what it raises becomes an error of the protocol."""
+    answer = Answer(batcher, body.model, to_request(body), live=bool(body.stream))
     try:
-        return await asyncio.wrap_future(batcher.submit(body.model, to_request(body)))
-    except LabError as problem:
-        raise ApiError(503, str(problem)) from problem
-    except ApiError:
+        await unless_gone(call, answer.begun())
+    except BaseException:
+        answer.drop()
         raise
-    except Exception as error:
-        raise ApiError(500, "The model failed on this request: the server's log says why.") from error
+    if not body.stream:
+        return chat_answer(Head(body.model), answer.completions())
+    with_usage = bool(body.stream_options and body.stream_options.include_usage)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(answer.events(with_usage), media_type="text/event-stream", headers=headers)
+
+
+async def unless_gone(call: Request, waiting: Coroutine[Any, Any, None]) -> None:
+    """What `waiting` gives; an ApiError that nobody reads where the client goes away before."""
+    task, gone = asyncio.ensure_future(waiting), asyncio.ensure_future(_gone(call))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ApiError(499, "The client has gone away.")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _gone(call: Request) -> None:
+    """Wait until the client closes its connection."""
+    while (await call.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def on_api_error(_: Request, error: Exception) -> JSONResponse:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 FACTS = "facts.jsonl"
 BENCHMARK = "benchmark.jsonl"
 KNOCK = "Are you there?"
-HOPELESS = 8  # if an endpoint leaves this many questions first and every one unanswered, it is not there
 
 
 def document(lab: Lab) -> str:
@@ -113,7 +112,7 @@ def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
         endpoint = lab.settings.endpoint
         if not endpoint.url:
             raise LabError(f"{spec.name} is reached through an endpoint: set LAB_ENDPOINT_URL (and LAB_ENDPOINT_KEY).")
-        return generation.EndpointGenerator(endpoint.url, endpoint.key, endpoint.model or spec.name)
+        return generation.EndpointGenerator.of(endpoint, spec.name)
     return generation.LocalGenerator(models.load(spec, lab.settings, adapter))
 
 
@@ -135,7 +134,7 @@ def _knock(endpoint: Endpoint, model: str) -> None:
     """One short call, so that a missing key, a dead server or a wrong name is told before a whole run is lost."""
     from adaptlab.generation import EndpointGenerator
 
-    asking = EndpointGenerator(str(endpoint.url), endpoint.key, model)
+    asking = EndpointGenerator.of(endpoint, model)
     [[reply]] = asking.generate([[{"role": "user", "content": KNOCK}]], max_tokens=1, seeds=0)
     if reply.status == "error" and reply.finish_reason != "refused":
         raise LabError(reply.error)
@@ -153,22 +152,25 @@ def ask(
     """Every candidate of one arm, each question kept on disk as it is answered; a killed run goes on from there.
 
     A question that an endpoint did not answer is not a wrong answer: what was answered is kept, and the step stops.
+    The calls that were lost on it are kept too, and count among its `attempts` and `faults` once it is answered.
     """
-    partial = lab.partial(re.sub(r"\W+", "-", arm.name))
+    name = re.sub(r"\W+", "-", arm.name)
+    partial, unanswered = lab.partial(name), lab.partial(f"{name}-unanswered")
     done = [Generation.model_validate(line) for line in partial.read()]
+    before = [Generation.model_validate(line) for line in unanswered.read()]
     remote = lab.settings.model(arm.model).remote
     lost: list[str] = []
     with progress(total=len(asked), desc=arm.name) as bar:
         bar.update(len({item.question_id for item in done}))
-        before = bar.n
 
         def keep(items: list[Generation]) -> None:
             problem = _unanswered(items) if remote else None
             if problem is not None:
                 lost.append(problem)
-                if len(lost) == HOPELESS and bar.n == before:
-                    raise LabError(problem)
+                for item in items:
+                    unanswered.append(item)
                 return
+            _count_earlier(items, before)
             for item in items:
                 partial.append(item)
             bar.update(1)
@@ -189,6 +191,14 @@ def ask(
         rest = "the others are kept, so run again to ask only these"
         raise LabError(f"{len(lost)} of {len(asked)} questions got no answer ({lost[0].rstrip('.')}): {rest}.")
     return made
+
+
+def _count_earlier(items: Sequence[Generation], before: Sequence[Generation]) -> None:
+    """Add the calls of earlier runs, which got the question no answer, to its first sample."""
+    for earlier in before:
+        if earlier.question_id == items[0].question_id:
+            items[0].attempts += earlier.attempts
+            items[0].faults = [*items[0].faults, *earlier.faults]
 
 
 def _unanswered(items: Sequence[Generation]) -> str | None:

@@ -1,9 +1,10 @@
-"""What the tests of faults share: a copy of the lab to hurt, hashes of a tree, an endpoint that counts and stalls."""
+"""What the tests of faults share: a copy of the lab to hurt, hashes of a tree, endpoints that count, stall and fail."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
 import signal
 import socket
@@ -12,9 +13,13 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from conftest import ROOT, clean_environ
@@ -144,32 +149,49 @@ def stop(process: subprocess.Popen[str], sent: signal.Signals, work: Path) -> tu
     return process.returncode, errors
 
 
-class Endpoint:
-    """A real HTTP server: wants a key, keeps the prompts it was asked, answers `limit` of them and holds the rest."""
+@dataclass(frozen=True)
+class Reply:
+    """What a server sends; `cut` sends half of it and closes the connection."""
 
-    def __init__(self) -> None:
-        self.lock, self.asked, self.limit, self.then = threading.Lock(), [], 0, 0
-        self.released = threading.Event()
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+
+
+class ChatServer:
+    """A real HTTP endpoint. `answer(prompt, request)` gives a text (or None) for a completion, an int for an HTTP
+    error, bytes for a body, a whole `Reply`, or `SILENT` to say nothing until the client or the server gives up."""
+
+    SILENT = object()
+
+    def __init__(self, answer: Callable[[str, dict], Any] | None = None) -> None:
+        self.answer, self.requests, self.active, self.peak = answer, [], 0, 0
+        self.lock, self.closed = threading.Lock(), threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                prompt = request["messages"][-1]["content"]
-                if self.headers["Authorization"] != f"Bearer {KEY}":
-                    return self._send(401, {"error": {"message": "no valid key"}})
-                status = outer._status(prompt)
-                if status:
-                    self._send(status, _completion(prompt) if status == 200 else {"error": {"message": "expired"}})
-                return None
+                with outer.lock:
+                    outer.requests.append(request)
+                    outer.active += 1
+                    outer.peak = max(outer.peak, outer.active)
+                try:
+                    said = outer.reply(request["messages"][-1]["content"], request, self.headers)
+                finally:
+                    with outer.lock:
+                        outer.active -= 1
+                if said is not ChatServer.SILENT:
+                    self.send(said if isinstance(said, Reply) else as_reply(said, request))
 
-            def _send(self, status: int, value: dict) -> None:
-                body = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
+            def send(self, reply: Reply) -> None:
+                self.send_response(reply.status)
+                headers = {"Content-Type": "application/json", "Content-Length": str(len(reply.body)), **reply.headers}
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(reply.body[: len(reply.body) // 2] if reply.cut else reply.body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -178,6 +200,56 @@ class Endpoint:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def reply(self, prompt: str, request: dict, headers: Any) -> Any:
+        """What to say to one call."""
+        said = self.answer(prompt, request)
+        if said is ChatServer.SILENT:
+            self.closed.wait()
+        return said
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.closed.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@contextmanager
+def teaching(answer: Callable[[str, dict], Any]) -> Iterator[ChatServer]:
+    """A `ChatServer` for the length of a `with` block."""
+    server = ChatServer(answer)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def as_reply(said: Any, request: dict) -> Reply:
+    """A text, an HTTP status or a body as a whole reply."""
+    if isinstance(said, int):
+        return Reply(said, b'{"error": {"message": "no"}}')
+    return Reply(body=said if isinstance(said, bytes) else completion([said] * request.get("n", 1)))
+
+
+def completion(texts: list[str | None]) -> bytes:
+    """A chat completion with a choice for each text, of 5 prompt tokens and 7 tokens altogether."""
+    choices = [
+        {"index": number, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for number, text in enumerate(texts)
+    ]
+    usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": choices, "usage": usage}
+    return json.dumps(answer).encode()
+
+
+class Endpoint(ChatServer):
+    """Wants a key, keeps the prompts it was asked, answers `limit` of them and holds the rest."""
+
+    def __init__(self) -> None:
+        self.asked, self.limit, self.then = [], 0, 0
+        self.released = threading.Event()
+        super().__init__()
 
     def allow(self, limit: int, then: int = 0) -> None:
         """From now on answer `limit` prompts and hold the rest; whoever still waits from before gets nothing."""
@@ -192,26 +264,58 @@ class Endpoint:
     def close(self) -> None:
         """Stop serving."""
         self.released.set()
-        self.server.shutdown()
-        self.server.server_close()
+        super().close()
 
-    def _status(self, prompt: str) -> int:
-        """What to answer; 0 for nothing, after a wait."""
+    def reply(self, prompt: str, request: dict, headers: Any) -> Any:
+        """An answer, an error, or nothing after a wait."""
+        if headers["Authorization"] != f"Bearer {KEY}":
+            return 401
         if prompt == "Are you there?":
-            return 200
+            return "Yes."
         with self.lock:
             self.asked.append(prompt)
             number, released, then = len(self.asked), self.released, self.then
-        if number <= self.limit:
-            return 200
-        return then or (released.wait() and 0)
+        if number > self.limit and not then:
+            released.wait()
+            return self.SILENT
+        return then if number > self.limit else _pair_or_price(prompt)
 
 
-def _completion(prompt: str) -> dict:
+def _pair_or_price(prompt: str) -> str:
+    """What the lab's notebooks in these tests hope for."""
     passage = prompt.split("\n")[2] if prompt.count("\n") > 2 else ""
     text = f"<subject>{passage}: Number</subject>\n<question>Which number has {passage}?</question>\n"
     text += f"<answer>The Number of {passage} is 7.</answer>"
-    message = {"role": "assistant", "content": text if passage else "3 crowns"}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    return {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    return text if passage else "3 crowns"
+
+
+class Unreliable(ChatServer):
+    """Fails a share of its calls, with each of six faults alike; seeded, so that a prompt's n-th call always fares
+    the same. `log` holds what each prompt met, in order, `ok` or the name of a fault."""
+
+    BODY = completion(["as it should be"])
+    REPLIES: dict[str, Any] = {
+        "rate limit": Reply(429, b'{"error": {"message": "slow down"}}', {"Retry-After": "0.05"}),
+        "server error": Reply(500, b'{"error": {"message": "out of order"}}'),
+        "timeout": ChatServer.SILENT,
+        "connection lost": Reply(body=BODY, cut=True),
+        "malformed reply": Reply(body=BODY[:-20]),
+        "no choices": Reply(body=completion([])),
+    }
+
+    def __init__(self, share: float, seed: int) -> None:
+        self.share, self.seed, self.log = share, seed, {}
+        super().__init__(self.fare)
+
+    def fare(self, prompt: str, request: dict) -> Any:
+        """An answer or a fault."""
+        with self.lock:
+            met = self.log.setdefault(prompt, [])
+            chance = random.Random(f"{self.seed} {prompt} {len(met)}")
+            met.append(chance.choice(list(self.REPLIES)) if chance.random() < self.share else "ok")
+            return self.REPLIES.get(met[-1], f"answer to {prompt}")
+
+    @property
+    def faults(self) -> Counter[str]:
+        """How many calls met each fault."""
+        return Counter(name for met in self.log.values() for name in met if name != "ok")

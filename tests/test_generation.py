@@ -1,24 +1,19 @@
-"""Local batched generation on the shipped miniature, endpoints that misbehave, and loading and freeing models."""
+"""Local batched generation on the shipped miniature, and loading and freeing models."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import json
 import shutil
-import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adaptlab import models
-from adaptlab.generation import Completion, EndpointGenerator, LocalGenerator, Request
+from adaptlab.generation import Completion, LocalGenerator, Request
 from adaptlab.prompts import with_passages
 from adaptlab.schemas import Message
 from config import MODELS, LabError, ModelSpec
@@ -347,148 +342,3 @@ def test_a_quantised_model_keeps_its_gradients_after_generating() -> None:
     together = texts(generator.generate(CHATS, max_tokens=10, n=2, temperature=0.8, seeds=1))
     assert torch.allclose(gradient(), before, rtol=1e-4, atol=1e-6)
     assert together[0] == texts(generator.generate(CHATS[:1], max_tokens=10, n=2, temperature=0.8, seeds=1))[0]
-
-
-# ----------------------------------------------------------------------------------------------------- endpoints
-
-FAST = {"retry-after-ms": "5"}
-
-
-class Faulty(BaseHTTPRequestHandler):
-    """An endpoint that does what the last message of a chat orders."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        server: Any = self.server
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        order = body["messages"][-1]["content"]
-        with server.lock:
-            server.calls[order] += 1
-            server.bodies.append(body)
-            server.now += 1
-            server.most = max(server.most, server.now)
-            tries = server.calls[order]
-        time.sleep(0.02)
-        status, content, kind = self.reply(order, tries, body)
-        with server.lock:
-            server.now -= 1
-        self.send_response(status)
-        for name, value in {"content-type": kind, "content-length": str(len(content)), **FAST}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def reply(self, order: str, tries: int, body: dict[str, Any]) -> tuple[int, bytes, str]:
-        if order == "html":
-            return 200, b"<html>Welcome</html>", "text/html"
-        if order.startswith("status "):
-            code = int(order.split()[1])
-            told = {"error": {"message": f"no: {self.headers['authorization']} sk-made-up-for-this-test"}}
-            return code, json.dumps(told).encode(), "application/json"
-        if order == "twice busy" and tries < 3:
-            return 429, b'{"error": {"message": "busy"}}', "application/json"
-        texts = {"null": None, "blank": " "}
-        count = {"no choices": 0, "one choice": 1}.get(order, body.get("n", 1))
-        choices = [
-            {
-                "index": i,
-                "finish_reason": "stop",
-                "message": {"role": "assistant", "content": texts.get(order, f"{order} {body.get('seed')} {i}")},
-            }
-            for i in range(count)
-        ]
-        usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
-        answer = {
-            "id": "x",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "m",
-            "choices": choices,
-            "usage": usage,
-        }
-        return 200, json.dumps(answer).encode(), "application/json"
-
-
-@pytest.fixture
-def faulty() -> Iterator[Any]:
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Faulty)
-    server.daemon_threads = True
-    server.lock, server.calls, server.bodies, server.now, server.most = threading.Lock(), Counter(), [], 0, 0
-    server.url = f"http://127.0.0.1:{server.server_port}/v1"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize(
-    ("order", "status", "attempts", "said"),
-    [
-        ("fine", "ok", 1, None),
-        ("twice busy", "ok", 3, None),
-        ("null", "empty", 1, None),
-        ("blank", "empty", 1, None),
-        ("html", "error", 1, "sent no chat completion"),
-        ("no choices", "error", 1, "sent no chat completion"),
-        ("status 400", "error", 1, "answered 400"),
-        ("status 401", "error", 1, "LAB_ENDPOINT_KEY"),
-        ("status 404", "error", 1, "does not know 'm'"),
-        ("status 429", "error", 3, "answered 429"),
-        ("status 500", "error", 3, "answered 500"),
-    ],
-)
-def test_an_endpoints_fault_is_that_items_status_and_no_others(
-    faulty: Any, order: str, status: str, attempts: int, said: str | None
-) -> None:
-    generator = EndpointGenerator(faulty.url, "secret-key", "m", max_retries=2)
-    done: list[int] = []
-    answers = generator.generate([ask("first"), ask(order), ask("last")], on_item=lambda i, _: done.append(i))
-    assert [one[0].text for one in (answers[0], answers[2])] == ["first None 0", "last None 0"]
-    ((item,), calls) = answers[1], faulty.calls[order]
-    assert (item.status, item.attempts, calls) == (status, attempts, attempts)
-    assert sorted(done) == [0, 1, 2]
-    if said is None:
-        assert item.error is None
-        return
-    assert said in (item.error or "")
-    assert "secret-key" not in (item.error or "")
-    assert "made-up-for-this-test" not in (item.error or "")
-    assert "\n" not in (item.error or "")
-
-
-def test_an_endpoint_that_is_not_there_is_one_sentence() -> None:
-    ((item,),) = EndpointGenerator("http://127.0.0.1:9/v1", None, "m", max_retries=0).generate([CHATS[0]])
-    assert item.status == "error"
-    assert "cannot be reached: check LAB_ENDPOINT_URL" in (item.error or "")
-
-
-def test_an_endpoint_that_ignores_n_is_asked_again_with_other_seeds(faulty: Any) -> None:
-    generator = EndpointGenerator(faulty.url, None, "m")
-    (answers,) = generator.generate([ask("one choice")], n=3, temperature=0.9, seeds=10)
-    assert [item.text for item in answers] == ["one choice 10 0", "one choice 11 0", "one choice 12 0"]
-    (all_at_once,) = generator.generate([ask("fine")], n=3, temperature=0.9, seeds=10)
-    assert [item.text for item in all_at_once] == ["fine 10 0", "fine 10 1", "fine 10 2"]
-    assert sum(item.completion_tokens for item in all_at_once) == 7
-
-
-def test_greedy_samples_of_an_endpoint_are_asked_for_once(faulty: Any) -> None:
-    (answers,) = EndpointGenerator(faulty.url, None, "m").generate([ask("fine")], n=4)
-    assert [item.text for item in answers] == ["fine None 0"] * 4
-    assert "n" not in faulty.bodies[0]
-
-
-def test_an_endpoint_gets_no_more_than_max_concurrency_requests_at_once(faulty: Any) -> None:
-    EndpointGenerator(faulty.url, None, "m", max_concurrency=3).generate([ask(f"x {i}") for i in range(15)])
-    assert faulty.most == 3
-
-
-def test_an_endpoint_can_be_asked_from_inside_an_event_loop(faulty: Any) -> None:
-    async def cell() -> list[list[Completion]]:
-        return EndpointGenerator(faulty.url, None, "m").generate([ask("fine")], max_tokens=9, stop="x")
-
-    assert asyncio.run(cell())[0][0].text == "fine None 0"
-    assert (faulty.bodies[0]["max_tokens"], faulty.bodies[0]["stop"]) == (9, ["x"])

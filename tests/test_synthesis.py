@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from fault_helpers import ChatServer, teaching
 
-from adaptlab import documents, prompts, synthesis
+from adaptlab import documents, pace, prompts, synthesis
 from adaptlab.schemas import Fact, Message, Phrasing, Question, Row
 from adaptlab.synthesis.driver import flow_fingerprint
 from adaptlab.synthesis.filters import stands_in, value_of
@@ -160,60 +157,6 @@ def test_a_missing_answer_never_shifts_the_answers_of_other_questions() -> None:
 # ----------------------------------------------------------------------------------------------------------- driver
 
 
-class FakeTeacher:
-    """A real HTTP endpoint; `answer(prompt, request)` gives the text, or an int for an HTTP error, or raw bytes."""
-
-    def __init__(self, answer) -> None:
-        self.answer, self.requests, self.active, self.peak = answer, [], 0, 0
-        self.lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with outer.lock:
-                    outer.requests.append(request)
-                    outer.active += 1
-                    outer.peak = max(outer.peak, outer.active)
-                try:
-                    reply = outer.answer(request["messages"][-1]["content"], request)
-                finally:
-                    with outer.lock:
-                        outer.active -= 1
-                status, body = (reply, b'{"error": {"message": "no"}}') if isinstance(reply, int) else (200, reply)
-                if not isinstance(body, bytes):
-                    message = {"role": "assistant", "content": body}
-                    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-                    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-                    body = json.dumps(
-                        {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice],
-                         "usage": usage}
-                    ).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-
-@contextmanager
-def teaching(answer):
-    teacher = FakeTeacher(answer)
-    thread = threading.Thread(target=teacher.server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield teacher
-    finally:
-        teacher.server.shutdown()
-        teacher.server.server_close()
-
-
 def own_pair(prompt: str, request: dict | None = None) -> str:
     """One pair that names the passage it was written for."""
     title = prompt.split("\n")[2]
@@ -225,7 +168,7 @@ def passages(count: int) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["chunk_id", "title", "document"])
 
 
-def run(teacher: FakeTeacher, frame: pd.DataFrame, out_dir: Path, **changes):
+def run(teacher: ChatServer, frame: pd.DataFrame, out_dir: Path, **changes):
     settings = {"model": "hosted_vllm/mini-teacher", "api_base": teacher.url, "num_retries": 0, "timeout": 20.0}
     return synthesis.generate(
         changes.pop("flow_path", synthesis.QA_FLOW), frame, out_dir=out_dir, **{**settings, **changes}
@@ -263,6 +206,15 @@ def test_each_row_belongs_to_its_own_passage_and_every_seed_is_a_pass(tmp_path: 
     assert list(made.rows["chunk_id"]) == [f"c{i}" for i in range(6)] * 2
     assert made.rows["row_id"].is_unique
     assert told == [(i, 12) for i in range(1, 13)]
+
+
+def test_documents_keep_to_the_rate_limit_of_the_endpoint(tmp_path: Path) -> None:
+    with teaching(own_pair) as teacher:
+        pace.of(teacher.url, per_minute=300)
+        began = time.monotonic()
+        made = run(teacher, passages(5), tmp_path)
+        took = time.monotonic() - began
+    assert set(made.documents["status"]) == {"ok"} and took >= 4 * 60 / 300
 
 
 def test_one_documents_fault_costs_no_other_document_its_result(tmp_path: Path) -> None:
@@ -366,8 +318,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         return own_pair(prompt)
 
     script = (
-        "import sys, pandas as pd; sys.path.insert(0, sys.argv[3])\n"
-        "from tests.test_synthesis import passages; from adaptlab import synthesis\n"
+        "import sys, pandas as pd; sys.path[:0] = [sys.argv[3], sys.argv[3] + '/tests']\n"
+        "from test_synthesis import passages; from adaptlab import synthesis\n"
         "synthesis.generate(synthesis.QA_FLOW, passages(20), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
         " out_dir=sys.argv[2], max_concurrency=2, num_retries=0)"
     )
@@ -393,8 +345,8 @@ def test_generation_prints_nothing(tmp_path: Path) -> None:
         return 400 if "Passage A" in prompt else own_pair(prompt)
 
     script = (
-        "import sys; sys.path.insert(0, sys.argv[3])\n"
-        "from tests.test_synthesis import passages; from adaptlab import synthesis\n"
+        "import sys; sys.path[:0] = [sys.argv[3], sys.argv[3] + '/tests']\n"
+        "from test_synthesis import passages; from adaptlab import synthesis\n"
         "synthesis.generate(synthesis.QA_FLOW, passages(3), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
         " out_dir=sys.argv[2], num_retries=1)"
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from adaptlab import files
+from adaptlab import files, pace
 from adaptlab.synthesis.pairs import PARSER_VERSION
 from config import LabError
 
@@ -198,6 +198,7 @@ def _document(
     """Run the flow on one document and write what came of it; never raises for what the teacher did."""
     import pandas as pd
 
+    pace.of(teacher.api_base).wait()  # the endpoint's rate limit; retries inside a document are not counted
     start = perf_counter()
     result: dict[str, Any] = {"key": key, "chunk_id": record["chunk_id"], "seed": seed, "error": "", "rows": []}
     try:
