@@ -12,7 +12,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 ALPHA = 0.05
-Verdict = Literal["better", "worse", "no detectable difference"]
+POWER = 0.8
+Verdict = Literal["better", "worse", "no detectable difference at this size"]
+GuessVerdict = Literal["more than guessing explains", "no more than guessing explains"]
 
 
 class Interval(NamedTuple):
@@ -107,8 +109,27 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(list(pvalues), method="holm")[1]] if len(pvalues) else []
 
 
+def exceeds_chance(k: int, n: int, chance: float) -> float:
+    """One-sided exact binomial p value that `k` of `n` is more than a known `chance` for each."""
+    return float(scipy_stats.binomtest(k, n, chance, alternative="greater").pvalue)
+
+
+# ------------------------------------------------------------------- words: no other file of the lab makes them
+
+
 def verdict(p: float, difference: float, alpha: float = ALPHA) -> Verdict:
     """The word for a paired comparison; the only place of the lab that makes it."""
     if not p < alpha or difference == 0:
-        return "no detectable difference"
+        return "no detectable difference at this size"
     return "better" if difference > 0 else "worse"
+
+
+def guess_verdict(above: bool) -> GuessVerdict:
+    """The words for a score beside its guess control."""
+    return "more than guessing explains" if above else "no more than guessing explains"
+
+
+def detectable_words(n: int, power: float = POWER, alpha: float = ALPHA, discordant: float = 0.3) -> str:
+    """What a paired comparison of `n` questions can find at `power`, to be read before any result."""
+    smallest = smallest_detectable(n, power, alpha, discordant)
+    return "no difference at all" if smallest is None else f"differences of {smallest:.0%} or more"
