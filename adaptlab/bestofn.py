@@ -304,8 +304,8 @@ def by_question(
 
     `p` is the exact binomial test of the right candidates against the chance that one is right by another question's
     gold, after Holm's correction over the questions. That chance is the question's own or, if larger, the upper end
-    of the 95 % interval of all questions together, because a control that saw no hit does not prove a chance of 0. Where
-    it is under `alpha` the right candidates are beyond guessing. `kind` is one of KINDS: majority right, beyond
+    of the 95 % interval of all questions together: a control that saw no hit does not prove a chance of 0. Where it is
+    under `alpha` the right candidates are beyond guessing. `kind` is one of KINDS: majority right, beyond
     guessing or not; "sampling failure" where the majority misses right candidates that are beyond guessing;
     "knowledge failure" where more samples will not help.
     """

@@ -86,7 +86,7 @@ def mcnemar_power(n: int, difference: float, discordant: float, alpha: float = A
     return power
 
 
-def smallest_detectable(n: int, power: float = 0.8, alpha: float = ALPHA, discordant: float = 0.3) -> float | None:
+def smallest_detectable(n: int, power: float = POWER, alpha: float = ALPHA, discordant: float = 0.3) -> float | None:
     """The smallest difference of two rates on the same `n` questions that exact McNemar finds with `power`.
 
     `discordant` is the share of questions on which the two arms are expected to differ. When even a difference as
@@ -132,4 +132,16 @@ def guess_verdict(above: bool) -> GuessVerdict:
 def detectable_words(n: int, power: float = POWER, alpha: float = ALPHA, discordant: float = 0.3) -> str:
     """What a paired comparison of `n` questions can find at `power`, to be read before any result."""
     smallest = smallest_detectable(n, power, alpha, discordant)
-    return "no difference at all" if smallest is None else f"differences of {smallest:.0%} or more"
+    if smallest is None:
+        return "no difference at all"
+    return f"differences of {smallest:.0%} or more (if the two disagree on {discordant:.0%} of the questions)"
+
+
+def before_looking(count: int, comparisons: int = 1) -> str:
+    """The sentence to print before any result: what `comparisons` paired tests on `count` questions can show.
+
+    With several read together it speaks of the strictest step of Holm's correction, so no test can do worse.
+    """
+    words = detectable_words(count, alpha=ALPHA / comparisons)
+    several = f", {comparisons} of them read together," if comparisons > 1 else ""
+    return f"At {POWER:.0%} power a paired comparison on {count} questions{several} can show {words}."
