@@ -252,7 +252,7 @@ def sentence(records: Sequence[Mapping[str, Any]] | None, sample: int) -> str:
     if records is None:
         return (
             f"its_hub is not installed, so this cell is left out: {INSTALL}, and it would ask {sample} questions "
-            "through the local endpoint, once with SelfConsistency and once with BestOfN, and two more with its own judge."
+            "through the local endpoint, with SelfConsistency and with BestOfN, and two of them with its judge."
         )
     failed = sum(record["status"] == "error" for record in records)
     scored = [record for record in records if record["scores"]]
