@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from math import comb
 from statistics import fmean
 
@@ -12,7 +13,7 @@ import pandas as pd
 from adaptlab.benchmark import permuted_gold
 from adaptlab.schemas import Generation, Question
 from adaptlab.scoring import Reanswers, majority, reanswered, strict
-from adaptlab.stats import Interval, mean_interval, wilson
+from adaptlab.stats import ALPHA, Interval, exceeds_chance, holm, mean_interval, wilson
 from config import LabError
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -20,7 +21,24 @@ CEILING = "ceiling (pass@N)"
 GUESS = "guess control of the ceiling"
 MAJORITY = "majority@N"
 REANSWER = "re-answer@N"
+LUCK = "majority right, no more than guessing explains"
+KINDS = ("majority right", LUCK, "sampling failure", "knowledge failure")
 Scorer = Callable[[Question, str], bool]
+Chooser = Callable[[Question, Sequence[str]], int | None]
+
+
+@lru_cache(maxsize=8)
+def remembered(scorer: Scorer) -> Scorer:
+    """The same scorer with a memory, because the same candidates are scored against the same golds many times."""
+    known: dict[tuple[str, str, str, tuple[str, ...], str], bool] = {}
+
+    def score(question: Question, text: str) -> bool:
+        key = (question.id, question.text(), question.answer, tuple(question.accepted), text)
+        if key not in known:
+            known[key] = scorer(question, text)
+        return known[key]
+
+    return score
 
 
 def pass_at_n(total: int, right: int, n: int) -> float:
@@ -49,6 +67,37 @@ def _listed(texts: str | Sequence[str]) -> list[str]:
     return [texts] if isinstance(texts, str) else list(texts)
 
 
+def choosers_of(reanswers: Reanswers | None = None, more: Mapping[str, Chooser] | None = None) -> dict[str, Chooser]:
+    """The selectors by the name of their measure: majority, re-answer where there are second answers, and `more`.
+
+    A chooser gets a question and its first N candidates and gives the index of one, or None for no choice (wrong). A
+    judge is one more chooser, such as `{"judge@N": choose}`, with verdicts that are stored beside the candidates.
+    """
+    made: dict[str, Chooser] = {MAJORITY: lambda question, texts: majority(question, texts).index}
+    if reanswers is not None:
+        second = reanswers
+        made[REANSWER] = lambda question, texts: reanswered(question, texts, _listed(second[question.id]))
+    return {**made, **(more or {})}
+
+
+def mean_cost(generations: Sequence[Generation]) -> tuple[float, float]:
+    """Mean tokens and seconds a question of some generations: what a second model adds to a selector's cost."""
+    asked = len({generation.question_id for generation in generations}) or 1
+    read = sum(g.prompt_tokens for g in generations if g.sample == 0)
+    return (
+        (read + sum(g.completion_tokens for g in generations)) / asked,
+        sum(g.seconds for g in generations) / asked,
+    )
+
+
+def continued(arm: str, first: int, generations: Sequence[Generation]) -> list[Generation]:
+    """Candidates of another seed as the next ones of `arm`, numbered from `first`; its first sample has the context."""
+    return [
+        item.model_copy(update={"arm": arm, "sample": first + item.sample, "messages": [], "hits": []})
+        for item in generations
+    ]
+
+
 def _guess_rights(
     candidates: Mapping[str, list[Generation]],
     questions: Sequence[Question],
@@ -58,15 +107,13 @@ def _guess_rights(
     attributes: Mapping[str, str] | None,
 ) -> dict[str, list[int]]:
     """How many candidates are right by another question's gold, for each question and permutation."""
-    known: dict[tuple[str, str, tuple[str, ...]], int] = {}
     rights: dict[str, list[int]] = defaultdict(list)
+    score = remembered(scorer)
     texts = {i: Counter(item.text for item in items) for i, items in candidates.items()}
     for turn in range(permutations):
         for question in permuted_gold(questions, seed + turn, attributes):
-            key = (question.id, question.answer, tuple(question.accepted))
-            if key not in known:
-                known[key] = sum(n for text, n in texts[question.id].items() if scorer(question, text))
-            rights[question.id].append(known[key])
+            right = sum(n for text, n in texts[question.id].items() if score(question, text))
+            rights[question.id].append(right)
     return dict(rights)
 
 
@@ -79,6 +126,21 @@ def _cost(candidates: Mapping[str, list[Generation]], n: int) -> dict[str, float
     return {"tokens": fmean(tokens), "seconds": fmean(seconds)}
 
 
+def _asked(
+    generations: Sequence[Generation], questions: Sequence[Question], most: int = 1
+) -> tuple[list[Question], dict[str, list[Generation]]]:
+    """The answerable questions that have candidates, and these; a LabError if there are fewer than `most` of one."""
+    stored = by_samples(generations)
+    asked = [question for question in questions if question.id in stored and question.answer_type != "refusal"]
+    candidates = {question.id: stored[question.id] for question in asked}
+    if not candidates:
+        raise LabError("Best-of-N found no candidates of these questions: run the sampling step first.")
+    fewest = min(len(items) for items in candidates.values())
+    if most > fewest:
+        raise LabError(f"Best-of-N at N={most} needs as many candidates a question, but one has only {fewest}.")
+    return asked, candidates
+
+
 def curves(
     generations: Sequence[Generation],
     questions: Sequence[Question],
@@ -88,26 +150,21 @@ def curves(
     seed: int = 0,
     attributes: Mapping[str, str] | None = None,
     scorer: Scorer = strict,
+    choosers: Mapping[str, Chooser] | None = None,
+    costs: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """One row for each measure and N: rate with interval, questions, and mean tokens and seconds a question.
 
-    Majority and re-answer at N use the first N candidates (Wilson interval). The ceiling and its guess control average
-    over all subsets of N (bootstrap over the questions). Unanswerable questions have no guess control and stay out.
+    A selector at N uses the first N candidates (Wilson interval). The ceiling and its guess control average over all
+    subsets of N (bootstrap over the questions). Unanswerable questions have no guess control and stay out. `costs`
+    are tokens and seconds a question that a measure needs besides the candidates, see `mean_cost`.
     """
-    stored = by_samples(generations)
-    asked = [question for question in questions if question.id in stored and question.answer_type != "refusal"]
-    candidates = {question.id: stored[question.id] for question in asked}
-    if not candidates:
-        raise LabError("Best-of-N found no candidates of these questions: run the sampling step first.")
-    fewest = min(len(items) for items in candidates.values())
-    if max(ns) > fewest:
-        raise LabError(f"Best-of-N at N={max(ns)} needs as many candidates a question, but one has only {fewest}.")
-    right = {q.id: [scorer(q, item.text) for item in candidates[q.id]] for q in asked}
+    asked, candidates = _asked(generations, questions, max(ns))
+    right = {q.id: [remembered(scorer)(q, item.text) for item in candidates[q.id]] for q in asked}
     guessed = _guess_rights(candidates, asked, scorer, permutations, seed, attributes)
     rows: list[dict[str, object]] = []
     for n in ns:
         texts = {q.id: [item.text for item in candidates[q.id][:n]] for q in asked}
-        voted = sum(_chosen(q, texts[q.id], majority(q, texts[q.id]).index, scorer) for q in asked)
         measures: dict[str, tuple[Interval, int]] = {
             CEILING: (mean_interval([pass_at_n(len(r), sum(r), n) for r in right.values()], seed=seed), len(asked)),
             GUESS: (
@@ -117,19 +174,121 @@ def curves(
                 ),
                 len(guessed),
             ),
-            MAJORITY: (wilson(voted, len(asked)), len(asked)),
         }
-        if reanswers is not None:
-            checked = [q for q in asked if q.id in reanswers]
-            kept = sum(
-                _chosen(q, texts[q.id], reanswered(q, texts[q.id], _listed(reanswers[q.id])), scorer) for q in checked
-            )
-            measures[REANSWER] = (wilson(kept, len(checked)), len(checked))
+        for measure, choose in choosers_of(reanswers, choosers).items():
+            able = [q for q in asked if measure != REANSWER or q.id in (reanswers or {})]
+            found = sum(_chosen(q, texts[q.id], choose(q, texts[q.id]), remembered(scorer)) for q in able)
+            measures[measure] = (wilson(found, len(able)), len(able))
         cost = _cost(candidates, n)
         for measure, (interval, count) in measures.items():
-            rows.append({"measure": measure, "n": n, **interval._asdict(), "questions": count, **cost})
+            tokens, seconds = (costs or {}).get(measure, (0.0, 0.0))
+            spent = {"tokens": cost["tokens"] + tokens, "seconds": cost["seconds"] + seconds}
+            rows.append({"measure": measure, "n": n, **interval._asdict(), "questions": count, **spent})
     table = pd.DataFrame(rows)
     return table.sort_values(["measure", "n"], kind="stable").reset_index(drop=True)
+
+
+def left_on_table(
+    generations: Sequence[Generation],
+    questions: Sequence[Question],
+    ns: Sequence[int] = COUNTS,
+    reanswers: Reanswers | None = None,
+    permutations: int = 20,
+    seed: int = 0,
+    attributes: Mapping[str, str] | None = None,
+    scorer: Scorer = strict,
+    choosers: Mapping[str, Chooser] | None = None,
+) -> pd.DataFrame:
+    """What the best selector leaves of the ceiling at each N, and how much of that is no guessing.
+
+    Columns: n, ceiling, best, selected, gap (ceiling less selected), by guessing, beyond guessing, low, high. Ceiling
+    and selection are read from the same disjoint groups of N candidates, so that the gap is never luck of the draw.
+    What guessing explains is the same gap against gold permuted within the attribute; the interval is of the rest
+    (bootstrap over the questions, of which those without a guess control stay out).
+    """
+    asked, candidates = _asked(generations, questions, max(ns))
+    able = [q for q in asked if reanswers is None or q.id in reanswers]
+    golds = _golds(able, permutations, seed, attributes)
+    able = [q for q in able if q.id in golds]
+    score, rows = remembered(scorer), []
+    for n in ns:
+        groups = {q.id: _groups(candidates[q.id], n) for q in able}
+        sides = {}
+        for name, choose in choosers_of(reanswers, choosers).items():
+            picks = {q.id: [choose(q, group) for group in groups[q.id]] for q in able}
+            sides[name] = [_gap([q], groups[q.id], picks[q.id], score) for q in able], picks
+        best = min(sides, key=lambda name: fmean(gap for _, gap in sides[name][0]))
+        found, picks = sides[best]
+        lucky = [_gap(golds[q.id], groups[q.id], picks[q.id], score)[1] for q in able]
+        rest = mean_interval([gap - luck for (_, gap), luck in zip(found, lucky, strict=True)], seed=seed)
+        ceiling, gap = (fmean(part) for part in zip(*found, strict=True))
+        row = {"n": n, "ceiling": ceiling, "best": best, "selected": ceiling - gap, "gap": gap}
+        row |= {"by guessing": fmean(lucky), "beyond guessing": rest.rate, "low": rest.low, "high": rest.high}
+        rows.append({**row, "questions": len(able)})
+    return pd.DataFrame(rows)
+
+
+def _groups(items: Sequence[Generation], n: int) -> list[list[str]]:
+    """The texts of disjoint groups of `n` candidates; a rest is left out."""
+    return [[item.text for item in items[at : at + n]] for at in range(0, len(items) - n + 1, n)]
+
+
+def _golds(
+    questions: Sequence[Question], permutations: int, seed: int, attributes: Mapping[str, str] | None
+) -> dict[str, list[Question]]:
+    """Each question with the golds that it gets in the permutations; one that nobody exchanges with is missing."""
+    golds: dict[str, list[Question]] = defaultdict(list)
+    for turn in range(permutations):
+        for question in permuted_gold(questions, seed + turn, attributes):
+            golds[question.id].append(question)
+    return dict(golds)
+
+
+def _gap(
+    golds: Sequence[Question], groups: Sequence[Sequence[str]], picks: Sequence[int | None], score: Scorer
+) -> tuple[float, float]:
+    """Over all golds and groups: how often any candidate of a group is right, and how often one is but not the pick."""
+    pairs = [
+        (any(score(gold, text) for text in group), pick is not None and score(gold, group[pick]))
+        for gold in golds
+        for group, pick in zip(groups, picks, strict=True)
+    ]
+    return fmean(one for one, _ in pairs), fmean(one and not chosen for one, chosen in pairs)
+
+
+def spread(
+    generations: Sequence[Generation],
+    questions: Sequence[Question],
+    ns: Sequence[int] = COUNTS,
+    reanswers: Reanswers | None = None,
+    scorer: Scorer = strict,
+    choosers: Mapping[str, Chooser] | None = None,
+    fewest: int = 3,
+) -> pd.DataFrame:
+    """The same selector on disjoint groups of N candidates, each of which is a seed of its own: measure, n, seed, rate.
+
+    The candidates of a question are independent draws, so 24 of them are 3 seeds at N = 8 and 24 at N = 1. An N that
+    leaves under `fewest` groups is not in the table: one draw has no spread. At N = 1 every selector is the draw.
+    """
+    asked, candidates = _asked(generations, questions)
+    smallest = min(len(items) for items in candidates.values())
+    rows = []
+    for n in (n for n in ns if smallest // n >= fewest):
+        groups = {q.id: _groups(candidates[q.id], n) for q in asked}
+        for group in range(smallest // n):
+            texts = {q.id: groups[q.id][group] for q in asked}
+            for measure, choose in choosers_of(reanswers, choosers).items():
+                able = [q for q in asked if measure != REANSWER or q.id in (reanswers or {})]
+                found = sum(_chosen(q, texts[q.id], choose(q, texts[q.id]), remembered(scorer)) for q in able)
+                rows.append({"measure": measure, "n": n, "seed": group + 1, "rate": found / len(able)})
+    return pd.DataFrame(rows, columns=["measure", "n", "seed", "rate"])
+
+
+def spread_table(drawn: pd.DataFrame) -> pd.DataFrame:
+    """One row a measure and N of `spread`: seeds, mean, standard deviation over the seeds, lowest, highest."""
+    table = drawn.groupby(["measure", "n"], sort=False)["rate"].agg(["count", "mean", "std", "min", "max"])
+    names = {"count": "seeds", "std": "sd", "min": "lowest", "max": "highest"}
+    return table.reset_index().rename(columns=names)
 
 
 def by_question(
@@ -139,24 +298,28 @@ def by_question(
     seed: int = 0,
     attributes: Mapping[str, str] | None = None,
     scorer: Scorer = strict,
+    alpha: float = ALPHA,
 ) -> pd.DataFrame:
-    """What stands behind each question: share of right candidates, share that guessing explains, and what that means.
+    """What stands behind each question: right candidates, what guessing explains, and what that means.
 
-    `kind`: "majority right"; "sampling failure" where right candidates are there, more than guessing explains, and the
-    majority misses them; "knowledge failure" otherwise.
+    `p` is the exact binomial test of the right candidates against the chance that one is right by another question's
+    gold, after Holm's correction over the questions. That chance is the question's own or, if larger, the upper end
+    of the 95 % interval of all questions together: a control that saw no hit does not prove a chance of 0. Where it is
+    under `alpha` the right candidates are beyond guessing. `kind` is one of KINDS: majority right, beyond
+    guessing or not; "sampling failure" where the majority misses right candidates that are beyond guessing;
+    "knowledge failure" where more samples will not help.
     """
-    stored = by_samples(generations)
-    asked = [question for question in questions if question.id in stored and question.answer_type != "refusal"]
-    candidates = {question.id: stored[question.id] for question in asked}
+    asked, candidates = _asked(generations, questions)
     guessed = _guess_rights(candidates, asked, scorer, permutations, seed, attributes)
+    shares = {i: fmean(found) / len(candidates[i]) for i, found in guessed.items()}
+    drawn = sum(len(candidates[i]) for i in guessed)
+    floor = wilson(sum(fmean(found) for found in guessed.values()), drawn).high
     rows = []
     for question in asked:
         texts = [item.text for item in candidates[question.id]]
-        right = sum(scorer(question, text) for text in texts)
-        guess = fmean(guessed[question.id]) / len(texts) if question.id in guessed else float("nan")
-        voted = _chosen(question, texts, majority(question, texts).index, scorer)
-        beyond = right > 0 and not right / len(texts) <= guess
-        kind = "majority right" if voted else "sampling failure" if beyond else "knowledge failure"
+        right = sum(remembered(scorer)(question, text) for text in texts)
+        guess = shares.get(question.id, float("nan"))
+        voted = _chosen(question, texts, majority(question, texts).index, remembered(scorer))
         rows.append(
             {
                 "question_id": question.id,
@@ -165,8 +328,45 @@ def by_question(
                 "right": right,
                 "share": right / len(texts),
                 "guess": guess,
+                "p": exceeds_chance(right, len(texts), max(floor, shares.get(question.id, 0.0))),
                 "majority": voted,
-                "kind": kind,
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table["p"] = holm(table["p"].tolist())
+    table["kind"] = [_kind(bool(v), p < alpha) for v, p in zip(table["majority"], table["p"], strict=True)]
+    return table
+
+
+def _kind(voted: bool, beyond: bool) -> str:
+    if voted:
+        return KINDS[0] if beyond else LUCK
+    return "sampling failure" if beyond else "knowledge failure"
+
+
+def knowledge_failures(
+    kinds: pd.DataFrame, questions: Sequence[Question], with_context: pd.DataFrame | None = None
+) -> list[dict[str, object]]:
+    """What the model's weights do not hold, for the notebook that teaches it: one record a question of `kinds`.
+
+    Listed are knowledge failures and answers that are right no more often than guessing explains. A record names the
+    question, its facts and the headings its proof stands under, never its words or its answer: those are the test.
+    """
+    known = {question.id: question for question in questions}
+    reading = {} if with_context is None else dict(zip(with_context["question_id"], with_context["kind"], strict=True))
+    missing = kinds[kinds["kind"].isin([LUCK, "knowledge failure"])]
+    return [
+        {
+            "question_id": row.question_id,
+            "category": row.category,
+            "split": known[row.question_id].split,
+            "fact_ids": list(known[row.question_id].fact_ids),
+            "sections": list(dict.fromkeys(quote.section for quote in known[row.question_id].quotes)),
+            "samples": int(row.samples),
+            "right": int(row.right),
+            "guess": None if row.guess != row.guess else round(float(row.guess), 4),
+            "kind": row.kind,
+            "with retrieval": reading.get(row.question_id),
+        }
+        for row in missing.itertuples()
+    ]

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from adaptlab.stats import guess_verdict
+
 
 def _interval(row: dict[str, Any]) -> str:
     return f"{row['rate']:.0%} ({row['low']:.0%} to {row['high']:.0%}, n = {row['n']})"
@@ -27,7 +29,7 @@ def verdicts(data: dict[str, Any]) -> list[str]:
         for t in data["tests"]
     ]
     for g in data["guess"]:
-        state = "more than guessing explains" if g["above_guess"] else "no more than guessing explains"
+        state = guess_verdict(g["above_guess"])
         lines.append(f"{g['arm']}, closed-book, {g['facts']}: {g['rate']:.0%} right, {state} ({g['guess']:.0%}).")
     for s in data["skills"]:
         lines.append(f'Skill "{s["skill"]}": {s["base"]:.0%} before, {s["adapter"]:.0%} after, {s["verdict"]}.')

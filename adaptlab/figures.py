@@ -27,7 +27,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LAYER_COLOURS = {
     "right": GREEN,
     "call failed": "#000000",
+    "proving quote on the page": GREEN,
     "proving quote not retrieved": ORANGE,
+    "retrieved but cut off": BLUE,
     "retrieved and still wrong": RED,
     "refused wrongly": PURPLE,
     "wrong without context": RED,
@@ -141,24 +143,74 @@ def _before(counts: pd.DataFrame, arms: Sequence[str], layer: str) -> list[float
 
 
 def bon_curves(curves: pd.DataFrame, origin: str = "", title: str = "Best-of-N: what selecting reaches") -> Figure:
-    """Accuracy over N with the ceiling beside its guess control, and over the tokens that it costs."""
-    figure, (left, right) = _figure(width=10.5, height=4.6, columns=2)
+    """Accuracy over N with the ceiling beside its guess control, then over the tokens and seconds that it costs."""
+    figure, axes = _figure(width=13.0, height=4.8, columns=3)
     for number, (measure, part) in enumerate(curves.groupby("measure", sort=False)):
-        colour, line, marker = MEASURE_STYLE.get(str(measure), (GREEN, "-", "D"))
+        spare = (PALETTE[(number + 2) % len(PALETTE)], "-", MARKERS[number % len(MARKERS)])
+        colour, line, marker = MEASURE_STYLE.get(str(measure), spare)
         part = part.sort_values("n")
         style: dict[str, Any] = {"color": colour, "linestyle": line, "marker": marker, "label": _plain(measure)}
-        beside = part["n"] * 1.03 ** (number - 1.5)  # so that intervals do not cover each other
-        left.errorbar(beside, part["rate"], yerr=_errors(part), capsize=3, elinewidth=0.9, **style)
-        right.plot(part["tokens"], part["rate"], **style)
+        for ax, cost in zip(axes, ("n", "tokens", "seconds"), strict=True):
+            ax.plot(part[cost], part["rate"], **style)
+            ax.fill_between(part[cost], part["low"], part["high"], color=colour, alpha=0.12, linewidth=0)
     counts = sorted(curves["n"].unique())
-    left.set_xscale("log", base=2)
-    left.set_xticks(counts, [str(n) for n in counts])
-    left.set_xlabel("candidates a question (N)")
-    right.set_xlabel("tokens a question (prompt read once)")
-    _percent_axis(left)
-    _percent_axis(right)
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
-    note = "bars: 95 % intervals; only what exceeds the guess control is knowledge"
+    axes[0].set_xscale("log", base=2)
+    axes[0].set_xticks(counts, [str(n) for n in counts])
+    axes[0].set_xlabel("candidates a question (N)")
+    axes[1].set_xlabel("tokens a question (prompt read once)")
+    axes[2].set_xlabel("seconds a question (share of its batch)")
+    for ax in axes:
+        _percent_axis(ax)
+    names = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    figure.legend(list(names.values()), list(names), loc="outside upper right", ncols=6, frameon=False, fontsize=9)
+    note = "bands: 95 % intervals over the questions; only what exceeds the guess control is knowledge"
+    return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
+
+
+def seed_spread(
+    drawn: pd.DataFrame, origin: str = "", title: str = "The same selector under other seeds of sampling"
+) -> Figure:
+    """A dot for each seed of `bestofn.spread`, a panel for each value of the column `arm` if there is one."""
+    panels = drawn.groupby("arm", sort=False) if "arm" in drawn else [("", drawn)]
+    figure, axes = _figure(width=10.0, columns=len(panels))
+    for ax, (arm, part) in zip(axes, panels, strict=True):
+        counts = sorted(part["n"].unique())
+        measures = list(dict.fromkeys(part["measure"]))
+        for number, (measure, points) in enumerate(part.groupby("measure", sort=False)):
+            colour, _, marker = MEASURE_STYLE.get(str(measure), (PALETTE[number], "-", "D"))
+            x = points["n"].map(counts.index) + 0.22 * (number - (len(measures) - 1) / 2)
+            ax.scatter(x, points["rate"], color=colour, marker=marker, alpha=0.55, s=28, label=_plain(measure))
+            means = points.groupby("n")["rate"].mean()
+            at = [counts.index(n) + 0.22 * (number - (len(measures) - 1) / 2) for n in means.index]
+            ax.hlines(means, [i - 0.09 for i in at], [i + 0.09 for i in at], color=colour, linewidth=2.2)
+        seeds = part.groupby("n")["seed"].max()
+        _labels(ax, [f"N = {n} ({seeds[n]} seeds)" for n in counts])
+        _percent_axis(ax)
+        ax.set_title(_plain(arm), fontsize=10, loc="left")
+        ax.legend(frameon=False, fontsize=9, loc="upper right")
+    note = "a dot is one seed, a line their mean; seeds are disjoint groups of N candidates"
+    return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
+
+
+def gap_bars(
+    gaps: pd.DataFrame, origin: str = "", title: str = "What selection leaves on the table, beyond guessing"
+) -> Figure:
+    """Points of `bestofn.left_on_table` over N with intervals; a column `arm` makes several series."""
+    figure, (ax,) = _figure(width=8.0)
+    named = gaps if "arm" in gaps else gaps.assign(arm="ceiling less best selector")
+    counts = sorted(named["n"].unique())
+    series = list(named.groupby("arm", sort=False))
+    for number, (arm, part) in enumerate(series):
+        x = [counts.index(n) + 0.16 * (number - (len(series) - 1) / 2) for n in part["n"]]
+        rate = part.rename(columns={"beyond guessing": "rate"})
+        style: dict[str, Any] = {"color": PALETTE[number], "marker": MARKERS[number], "linestyle": "none"}
+        ax.errorbar(x, rate["rate"], yerr=_errors(rate), capsize=4, label=_plain(arm), **style)
+    ax.axhline(0, color="#333333", linewidth=1)
+    _labels(ax, [f"N = {n}" for n in counts])
+    ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
+    ax.set_ylabel("ceiling less best selector,\nless what guessing explains (points)")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
+    note = "bars: 95 % bootstrap intervals over the questions; at or under 0 a better chooser finds guesses only"
     return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
 
 
@@ -203,11 +255,12 @@ def category_bars(
 
 def recall_curve(table: pd.DataFrame, origin: str = "", title: str = "Is the proving quote retrieved?") -> Figure:
     """Recall over k from `retrieval.recall_table`; a column `series`, such as the chunk size, makes several lines."""
-    figure, (ax,) = _figure(width=6.5)
+    figure, (ax,) = _figure(width=7.5)
     named = table if "series" in table else table.assign(series="all proving quotes of a question")
     for number, (name, part) in enumerate(named.groupby("series", sort=False)):
         style: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "marker": MARKERS[number % len(MARKERS)]}
-        ax.errorbar(part["k"], part["rate"], yerr=_errors(part), capsize=3, label=_plain(name), **style)
+        beside = part["k"] + 0.07 * number  # so that intervals do not cover each other
+        ax.errorbar(beside, part["rate"], yerr=_errors(part), capsize=3, label=_plain(name), **style)
     ax.set_xticks(sorted(table["k"].unique()))
     ax.set_xlabel("chunks retrieved (k)")
     _percent_axis(ax, "questions with their proof retrieved (%)")

@@ -40,6 +40,11 @@ def _known(file: str, noun: str, notebook: str, schema: type[BaseModel] | None =
     return Artifact(file, _kind_of(file), noun, notebook, schema, required=True)
 
 
+def _named(file: str, noun: str, notebook: str) -> Artifact:
+    """A registered artifact that a run can be complete without."""
+    return Artifact(file, _kind_of(file), noun, notebook)
+
+
 def _kind_of(file: str) -> str:
     """The kind that a file name tells; a name without an extension is a folder."""
     return SUFFIXES.get(Path(file).suffix, "folder" if not Path(file).suffix else "")
@@ -50,7 +55,11 @@ REGISTRY: dict[str, Artifact] = {
     for artifact in (
         _known("eval_results.json", "baseline answers", "00Setup/00_Recap_and_Evidence"),
         _known("eval_with_context.json", "answers with retrieval", "00Setup/00_Recap_and_Evidence"),
+        _named("retriever_trial.json", "answers with another retriever", "00Setup/00_Recap_and_Evidence"),
         _known("bon_results.json", "Best-of-N results", "01Inference_Time_Scaling/01_BestOfN"),
+        _named("bon_more_samples.json", "further candidates", "01Inference_Time_Scaling/01_BestOfN"),
+        _known("knowledge_failures.json", "list of knowledge failures", "01Inference_Time_Scaling/01_BestOfN"),
+        _named("its_hub_results.json", "its_hub answers", "01Inference_Time_Scaling/01_BestOfN"),
         _known("sdg_run1_results.csv", "first-run rows", "02SyntheticDataGen/01SDGHub"),
         _known("sdg_run2_results.csv", "second-run rows", "02SyntheticDataGen/01SDGHub"),
         _known("synthetic_qa_pairs.csv", "rows", "02SyntheticDataGen/01SDGHub"),

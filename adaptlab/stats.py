@@ -12,7 +12,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 ALPHA = 0.05
-Verdict = Literal["better", "worse", "no detectable difference"]
+POWER = 0.8
+Verdict = Literal["better", "worse", "no detectable difference at this size"]
+GuessVerdict = Literal["more than guessing explains", "no more than guessing explains"]
 
 
 class Interval(NamedTuple):
@@ -84,7 +86,7 @@ def mcnemar_power(n: int, difference: float, discordant: float, alpha: float = A
     return power
 
 
-def smallest_detectable(n: int, power: float = 0.8, alpha: float = ALPHA, discordant: float = 0.3) -> float | None:
+def smallest_detectable(n: int, power: float = POWER, alpha: float = ALPHA, discordant: float = 0.3) -> float | None:
     """The smallest difference of two rates on the same `n` questions that exact McNemar finds with `power`.
 
     `discordant` is the share of questions on which the two arms are expected to differ. When even a difference as
@@ -107,8 +109,39 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(list(pvalues), method="holm")[1]] if len(pvalues) else []
 
 
+def exceeds_chance(k: int, n: int, chance: float) -> float:
+    """One-sided exact binomial p value that `k` of `n` is more than a known `chance` for each."""
+    return float(scipy_stats.binomtest(k, n, chance, alternative="greater").pvalue)
+
+
+# ------------------------------------------------------------------- words: no other file of the lab makes them
+
+
 def verdict(p: float, difference: float, alpha: float = ALPHA) -> Verdict:
     """The word for a paired comparison; the only place of the lab that makes it."""
     if not p < alpha or difference == 0:
-        return "no detectable difference"
+        return "no detectable difference at this size"
     return "better" if difference > 0 else "worse"
+
+
+def guess_verdict(above: bool) -> GuessVerdict:
+    """The words for a score beside its guess control."""
+    return "more than guessing explains" if above else "no more than guessing explains"
+
+
+def detectable_words(n: int, power: float = POWER, alpha: float = ALPHA, discordant: float = 0.3) -> str:
+    """What a paired comparison of `n` questions can find at `power`, to be read before any result."""
+    smallest = smallest_detectable(n, power, alpha, discordant)
+    if smallest is None:
+        return "no difference at all"
+    return f"differences of {smallest:.0%} or more (if the two disagree on {discordant:.0%} of the questions)"
+
+
+def before_looking(count: int, comparisons: int = 1) -> str:
+    """The sentence to print before any result: what `comparisons` paired tests on `count` questions can show.
+
+    With several read together it speaks of the strictest step of Holm's correction, so no test can do worse.
+    """
+    words = detectable_words(count, alpha=ALPHA / comparisons)
+    several = f", {comparisons} of them read together," if comparisons > 1 else ""
+    return f"At {POWER:.0%} power a paired comparison on {count} questions{several} can show {words}."

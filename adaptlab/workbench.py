@@ -14,9 +14,9 @@ import pandas as pd
 
 from adaptlab import benchmark, documents, evaluation, files
 from adaptlab.artifacts import Lab, Result
-from adaptlab.retrieval import Index
-from adaptlab.schemas import Arm, Chunk, Fact, Generation, Question, Section
-from adaptlab.stats import smallest_detectable, wilson
+from adaptlab.retrieval import Index, Searches
+from adaptlab.schemas import Arm, Chunk, Fact, Generation, Message, Question, Section
+from adaptlab.stats import detectable_words, wilson
 from config import Endpoint, LabError, TrainingSettings
 
 if TYPE_CHECKING:
@@ -145,11 +145,15 @@ def ask(
     arm: Arm,
     asked: Sequence[Question],
     progress: Any,
-    search: Index | None = None,
+    search: Searches | None = None,
     text: str | None = None,
     adapter: Path | None = None,
+    k: int | None = None,
+    seed: int | None = None,
 ) -> list[Generation]:
     """Every candidate of one arm, each question kept on disk as it is answered; a killed run goes on from there.
+
+    `k` and `seed` are the profile's and the lab's unless given. A context over the model's window is cut to fit.
 
     A question that an endpoint did not answer is not a wrong answer: what was answered is kept, and the step stops.
     The calls that were lost on it are kept too, and count among its `attempts` and `faults` once it is answered.
@@ -175,17 +179,19 @@ def ask(
                 partial.append(item)
             bar.update(1)
 
+        model = generator(lab, arm.model, adapter)
         made = evaluation.run_arm(
             arm,
             asked,
-            generator(lab, arm.model, adapter),
+            model,
             search,
             text,
-            k=lab.profile.retrieval_k,
+            k=lab.profile.retrieval_k if k is None else k,
             on_done=keep,
             done=done,
             max_tokens=lab.profile.sampling.max_new_tokens,
-            seed=lab.settings.seeds.sampling,
+            seed=lab.settings.seeds.sampling if seed is None else seed,
+            fits=_fits(model, lab.profile.sampling.max_new_tokens),
         )
     if lost:
         rest = "the others are kept, so run again to ask only these"
@@ -199,6 +205,23 @@ def _count_earlier(items: Sequence[Generation], before: Sequence[Generation]) ->
         if earlier.question_id == items[0].question_id:
             items[0].attempts += earlier.attempts
             items[0].faults = [*items[0].faults, *earlier.faults]
+
+
+def _fits(model: Any, max_tokens: int) -> evaluation.Fits | None:
+    """Whether a chat and its answer go into a local model's window; None for an endpoint, which alone knows its own."""
+    from adaptlab.generation import LocalGenerator, Request
+
+    if not isinstance(model, LocalGenerator):
+        return None
+
+    def fits(messages: Sequence[Message]) -> bool:
+        try:
+            model.prompt_ids(Request(messages, max_tokens=max_tokens))
+        except LabError:
+            return False
+        return True
+
+    return fits
 
 
 def _unanswered(items: Sequence[Generation]) -> str | None:
@@ -224,8 +247,7 @@ def groups(asked: Sequence[Question]) -> dict[str, list[Question]]:
 
 def detectable(count: int) -> str:
     """In words: from which difference on a paired comparison of `count` questions finds it four times out of five."""
-    smallest = smallest_detectable(count)
-    return "no difference at all" if smallest is None else f"differences of {smallest:.0%} or more"
+    return detectable_words(count)
 
 
 def group_scores(stored: Sequence[Generation], asked: Sequence[Question], **options: Any) -> pd.DataFrame:
