@@ -200,9 +200,7 @@ class Lab:
         """A result of an earlier workshop day; one of another document or benchmark is told, and computed here."""
         others = [name.removeprefix("input ") for name, value in record.parts.items() if parts.get(name) != value]
         if others:
-            self.say(
-                f"The imported {artifact.file} belongs to another state of {', '.join(others)}: it is computed now."
-            )
+            self.say(f"The imported {artifact.file} was made with another {', '.join(others)}: it is computed now.")
             return None
         return self._load(artifact, self.settings.live_dir)
 

@@ -37,9 +37,7 @@ def register(nouns: Any) -> None:
         example="adaptlab benchmark make faq.csv --document handbook.md --out questions.jsonl",
     )
     made.add_argument("file", type=Path, help="columns or fields: question, answer, and what else you know")
-    made.add_argument(
-        "--document", required=True, type=Path, help="the Markdown or text file that the questions are about"
-    )
+    made.add_argument("--document", required=True, type=Path, help="the Markdown or text file they are about")
     made.add_argument("--out", required=True, type=Path, help="the benchmark to write, for LAB_BENCHMARK")
     made.add_argument("--keep-unproven", action="store_true", help="keep questions whose answer no quote proves")
 
@@ -305,8 +303,6 @@ def verify_all(arguments: argparse.Namespace, _rest: list[str]) -> int:
     for folder in folders:
         path = folder / "training_data.jsonl"
         if path.is_file():
-            problems += [
-                fault.sentence(f"{folder.parent.name}/{path.name}") for fault in checks.check_file(path).faults
-            ]
+            problems += [fault.sentence(str(path)) for fault in checks.check_file(path).faults]
     show(arguments, {"problems": problems}, "\n".join(problems) or "Everything that is stored is whole.")
     return 1 if problems else 0

@@ -1,4 +1,4 @@
-"""Evaluation runs as files: ask an endpoint a stratified sample, score it, keep it as a baseline, show it as a table."""
+"""Evaluation runs as files: ask an endpoint a stratified sample, score it, keep it as a baseline, show a table."""
 
 from __future__ import annotations
 
@@ -341,7 +341,7 @@ def _escaped(text: str) -> str:
 def origins(runs: Sequence[EvalRun]) -> str:
     """One line a run: where its figures come from."""
     return "\n".join(
-        f"{_escaped(run.name)}: {run.origin}, {run.date}; {run.sample} questions of {run.benchmark} about {run.document}; "
-        f"scorer {run.scorer}; seconds are {run.timing}"
+        f"{_escaped(run.name)}: {run.origin}, {run.date}; {run.sample} questions of {run.benchmark} about "
+        f"{run.document}; scorer {run.scorer}; seconds are {run.timing}"
         for run in runs
     )

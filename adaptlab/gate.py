@@ -1,4 +1,4 @@
-"""A gate before a deployment: not worse than the baseline, paired, and within targets of accuracy, validity, latency."""
+"""A gate before a deployment: not worse than the baseline, paired, and targets of accuracy, validity, latency."""
 
 from __future__ import annotations
 

@@ -136,9 +136,7 @@ def _problem(generation: Generation, known: dict[str, Question], text: str) -> s
         return "field messages: the first sample holds the prompt as it was asked; add it"
     for rank, hit in enumerate(generation.hits, 1):
         if text[hit.start : hit.end] != hit.text:
-            return (
-                f"field hits.{rank - 1}: the document has other text at {hit.start} to {hit.end}; use the same document"
-            )
+            return f"field hits.{rank - 1}: the document has other text at {hit.start} to {hit.end}; use the same one"
     return ""
 
 
@@ -198,8 +196,8 @@ def _keyword_graded(
             graded.append((bool(score >= 0.5), strict(question, answer)))
     if not arms:
         raise LabError(
-            f"None of the {len(strangers)} questions is in the benchmark ({_some(strangers)}): make a benchmark of them "
-            "first with adaptlab benchmark make, or name theirs in LAB_BENCHMARK."
+            f"None of the {len(strangers)} questions is in the benchmark ({_some(strangers)}): make a benchmark of "
+            "them first with adaptlab benchmark make, or name theirs in LAB_BENCHMARK."
         )
     result = Imported({}, models=models)
     for arm, items in arms.items():
@@ -219,8 +217,8 @@ def _keyword_graded(
         was, now = sum(before for before, _ in graded), sum(after for _, after in graded)
         other = sum(before != after for before, after in graded)
         result.notes.append(
-            f"The file's own grading called {was} of {len(graded)} right, the strict scorer {now}; they differ on {other}. "
-            "Only the strict scorer counts here."
+            f"The file's own grading called {was} of {len(graded)} right, the strict scorer {now}; "
+            f"they differ on {other}. Only the strict scorer counts here."
         )
     return result
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from adaptlab import documents
-from adaptlab.answers import clean, is_refusal, values, words_of
+from adaptlab.answers import Value, clean, is_refusal, values, words_of
 from adaptlab.benchmark import load_questions
 from adaptlab.files import write_jsonl
 from adaptlab.retrieval import STOP_WORDS, Index, terms
@@ -29,6 +30,7 @@ ACCEPTED = ("accepted", "accepted_answers", "alternatives")
 KNOWN = (*QUESTION, *ANSWER, *ACCEPTED, "id", "category", "answer_type", "quote", "quotes", "section")
 SEARCHED = 12  # chunks in which a proof is looked for
 CHUNK = 700
+LEAST = 0.1  # of what the question tells: a proof and its chunk share more than that with it
 
 
 @dataclass(frozen=True)
@@ -172,11 +174,19 @@ def category_of(answer_type: AnswerType, quotes: Sequence[Quote]) -> Category:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of the document and where it starts."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True)
 class _Unit:
     """A sentence or a table row of the document, verbatim, with its words and those of its surroundings."""
 
     text: str
-    section: str
+    start: int
     words: frozenset[str]
     around: frozenset[str]
 
@@ -186,28 +196,29 @@ def _units(index: Index, query: str) -> list[_Unit]:
     units = []
     for hit in index.search(query, SEARCHED):
         around = frozenset(terms(f"{hit.title} {hit.text}"))
-        section = hit.title.split(" > ")[-1]
-        pieces = []
-        for block in hit.text.split("\n"):
-            pieces += [block] if block.lstrip().startswith("|") else _sentences(block)
-        for piece in pieces:
-            text = piece.strip()
-            if text and not documents.SEPARATOR_ROW.match(text):
-                units.append(_Unit(text, section, frozenset(terms(text)), around))
+        for start, end in _pieces(hit.text):
+            text = hit.text[start:end].strip()
+            if text and not documents.SEPARATOR_ROW.match(text) and not documents.HEADING.match(text):
+                units.append(_Unit(text, hit.start + start, frozenset(terms(text)), around))
     return units
 
 
-def _sentences(block: str) -> list[str]:
-    cuts = [match.end() for match in re.finditer(r"[.!?][\"')\]”’*_]*\s+(?=[\"'(\[“‘*_]*[A-Z0-9])", block)]
-    return [block[a:b] for a, b in zip([0, *cuts], [*cuts, len(block)], strict=True)]
+def _pieces(text: str) -> list[tuple[int, int]]:
+    """Where the sentences and table rows of a chunk stand; a sentence may go over several lines."""
+    rows = {match.start() for match in re.finditer(r"^\s*[|#].*$", text, re.M)}
+    rows |= {text.find("\n", start) + 1 or len(text) for start in rows}
+    cuts = rows | {match.end() for match in documents.SENTENCE_END.finditer(text)}
+    cuts |= {match.end() for match in re.finditer(r"\n\s*\n", text)}
+    places = sorted(cuts | {0, len(text)})
+    return list(zip(places, places[1:], strict=False))
 
 
 def _holds(unit: _Unit, form: str, kind: AnswerType) -> bool:
-    """Whether a unit holds an answer: its number or dice, or all words of it that mean something."""
-    plain = clean(unit.text)
+    """Whether a unit holds an answer: its values with no other unit, or all its words that mean something."""
     if kind in ("number", "dice"):
-        wanted = {value.value.lstrip("+") for value in values(clean(form), kind)}
-        return bool(wanted) and wanted <= {value.value.lstrip("+") for value in values(plain, kind)}
+        there = values(clean(unit.text), kind)
+        wanted = values(clean(form), kind)
+        return bool(wanted) and all(any(_same(one, other) for other in there) for one in wanted)
     wanted_words = set(terms(form)) - STOP_WORDS
     if not wanted_words:
         return False
@@ -215,35 +226,46 @@ def _holds(unit: _Unit, form: str, kind: AnswerType) -> bool:
     return share == 1.0 if len(wanted_words) < 4 else share >= 0.75
 
 
-def propose(index: Index, question: str, answer: str, accepted: Sequence[str], kind: AnswerType) -> Quote | None:
-    """The sentence or table row that holds the answer and has most in common with the question; None without one.
+def _same(one: Value, other: Value) -> bool:
+    """Whether two values are one, a missing unit forgiven."""
+    return one.value.lstrip("+") == other.value.lstrip("+") and (
+        not one.unit or not other.unit or one.unit == other.unit
+    )
 
-    A yes or no is nowhere written: its proof is the unit that has most in common with the question, if it holds most
-    of the question's words.
+
+def propose(index: Index, question: str, answer: str, accepted: Sequence[str], kind: AnswerType) -> Span | None:
+    """The sentence or table row that holds the answer and, with its chunk, has most in common with the question.
+
+    A yes or no is nowhere written: for those the answer is not looked for. None where nothing fits.
     """
-    units = _units(index, f"{question} {'' if kind in ('yes_no', 'refusal') else answer}")
     asked = frozenset(terms(question))
     rarity = _rarity(index, asked)
+    units = {
+        (unit.start, unit.text): unit for query in _queries(question, answer, kind) for unit in _units(index, query)
+    }
 
     def score(unit: _Unit) -> float:
-        return sum(rarity[w] for w in asked & unit.words) + 0.5 * sum(rarity[w] for w in asked & unit.around)
+        return sum(rarity[word] for word in asked & unit.words) + sum(rarity[word] for word in asked & unit.around)
 
-    total = sum(rarity.values()) or 1.0
-    if kind == "yes_no":
-        fitting = [unit for unit in units if sum(rarity[w] for w in asked & unit.words) >= 0.5 * total]
-    else:
-        fitting = [unit for unit in units if any(_holds(unit, form, kind) for form in (answer, *accepted))]
-        fitting = [unit for unit in fitting if score(unit) >= 0.25 * total]
+    fitting = [
+        unit
+        for unit in units.values()
+        if score(unit) > LEAST * sum(rarity.values())
+        and (kind == "yes_no" or any(_holds(unit, form, kind) for form in (answer, *accepted)))
+    ]
     if not fitting:
         return None
     best = max(fitting, key=score)
-    return Quote(text=best.text, section=best.section)
+    return Span(best.text, best.start)
+
+
+def _queries(question: str, answer: str, kind: AnswerType) -> list[str]:
+    """What BM25 is asked: the question, and with its answer where that says something."""
+    return [question] if kind == "yes_no" else [f"{question} {answer}", question]
 
 
 def _rarity(index: Index, words: frozenset[str]) -> dict[str, float]:
     """How much a word tells: the fewer chunks have it, the more; a word that none has tells nothing."""
-    import math
-
     sets = [frozenset(terms(f"{chunk.title} {chunk.text}")) for chunk in index.chunks]
     counts = {word: sum(word in words_of_chunk for words_of_chunk in sets) for word in words}
     return {word: math.log(1 + len(sets) / count) if count else 0.0 for word, count in counts.items()}
@@ -257,7 +279,7 @@ def make(path: Path, document: Path, keep_unproven: bool = False) -> Made:
     made = Made()
     rows = given(path, made)
     text = documents.load(document)
-    index = Index(documents.chunks(text, size=CHUNK), text)
+    index, sections = Index(documents.chunks(text, size=CHUNK), text), documents.sections(text)
     used: set[str] = set()
     for row in rows:
         where = f"{path.name}, line {row.line}"
@@ -269,8 +291,9 @@ def make(path: Path, document: Path, keep_unproven: bool = False) -> Made:
         if not quotes and kind != "refusal":
             found = propose(index, row.question, row.answer, accepted, kind)
             if found:
-                quotes = [found]
-                made.proposed.append(f"{where}: {found.section or 'no section'}: {found.text}")
+                section = next((s.title for s in reversed(sections) if s.start <= found.start), "")
+                quotes = [Quote(text=found.text, section=section)]
+                made.proposed.append(f"{where}: {section or 'no section'}: {found.text}")
         category = _category(row, kind, quotes, where, made)
         if category is None:
             continue
@@ -307,12 +330,12 @@ def _kind(row: Given, where: str, made: Made) -> AnswerType | None:
     if stated in (None, ""):
         kind = "refusal" if row.fields.get("category") == "unanswerable" else answer_type_of(row.answer)
         made.guessed.append(f"{where}: answer type {kind}")
-        return kind  # type: ignore[return-value]
+        return kind
     if stated not in get_args(AnswerType):
         choices = ", ".join(get_args(AnswerType))
         made.faults.append(f"{where}, field answer_type: {stated!r} is not one of {choices}; this row is left out.")
         return None
-    return stated  # type: ignore[no-any-return]
+    return stated
 
 
 def _category(row: Given, kind: AnswerType, quotes: Sequence[Quote], where: str, made: Made) -> Category | None:
@@ -332,7 +355,7 @@ def _category(row: Given, kind: AnswerType, quotes: Sequence[Quote], where: str,
             "(answer type refusal); this row is left out."
         )
         return None
-    return stated  # type: ignore[no-any-return]
+    return stated
 
 
 def _given_quotes(row: Given, text: str, where: str, made: Made) -> list[Quote]:

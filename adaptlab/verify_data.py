@@ -68,9 +68,7 @@ def _text_of(path: Path, found: Found) -> str:
     if not data.strip():
         raise LabError(f"{path.name} is empty: give a file with rows.")
     if data.startswith(b"\xef\xbb\xbf"):
-        found.notes.append(
-            "The file starts with a byte order mark, which some tools read as a part of the first field."
-        )
+        found.notes.append("It starts with a byte order mark, which some tools read as a part of the first field.")
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             line.decode("utf-8")
@@ -173,7 +171,8 @@ def _chat(value: Any, name: str, roles: Sequence[str]) -> Iterator[tuple[str, st
     if turns and turns[0] and turns[0] != roles[0]:
         yield f"{name}.{spoken.index(turns[0])}.role", f"the first turn is the {roles[0]}'s, not the {turns[0]}'s"
     if turns and turns[-1] and turns[-1] != roles[1]:
-        yield f"{name}.{len(spoken) - 1}.role", f"the last turn is the {roles[1]}'s, not the {turns[-1]}'s"
+        last = max(at for at, role in enumerate(spoken) if role != "system")
+        yield f"{name}.{last}.role", f"the last turn is the {roles[1]}'s, not the {turns[-1]}'s"
     if value and not turns:
         yield name, "there is nothing but a system message"
 
@@ -236,15 +235,18 @@ def _marks(text: str, name: str) -> Iterator[tuple[str, str]]:
 def _pair(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     ends = {"prompt": ("user", "user"), "completion": ("assistant", "assistant")}
     present = [name for name in ends if name in row]
-    if len({isinstance(row[name], str) for name in present}) == 2:
+    if {type(row[name]) for name in present} == {str, list}:
         yield "completion", "prompt and completion are of one kind: both texts, or both lists of messages"
     for name in present:
         value = row[name]
         if isinstance(value, str):
             yield from _text(value, name)
             continue
+        if not isinstance(value, list):
+            yield name, f"a text or a list of messages belongs here, not {type(value).__name__}"
+            continue
         yield from _chat(value, name, ends[name])
-        for at, message in enumerate(value if isinstance(value, list) else []):
+        for at, message in enumerate(value):
             if isinstance(message, dict) and isinstance(message.get("content"), str):
                 yield from _marks(message["content"], f"{name}.{at}.content")
 

@@ -80,14 +80,18 @@ SYNONYMS: dict[Key, tuple[str, ...]] = {
         "time to cast | time of casting | preparation | time it takes to cast | length of casting | casting length"
         " | time needed to read it"
     ),
-    "Price": _words("cost | price in coin | sum to pay | charge in the shop | money it costs | shop price | asking price"),
+    "Price": _words(
+        "cost | price in coin | sum to pay | charge in the shop | money it costs | shop price | asking price"
+    ),
     "Weight": _words("load | heaviness | pounds | burden | weight in pounds | mass"),
     "Material": _words("stuff | substance | make | matter it is made of | what-it-is-made-of | composition"),
     "Maker": _words(
         "smith | workshop | guild that made it | craftsmen | manufacturer | house that makes it | origin | producer"
     ),
     "Reach": _words("length in feet | fighting distance | striking distance | reach in feet | distance it strikes at"),
-    "Charges": _words("uses | number of uses | times it works | uses left in a full one | fill | times before it is empty"),
+    "Charges": _words(
+        "uses | number of uses | times it works | uses left in a full one | fill | times before it is empty"
+    ),
     "Hardness": _words("strength | toughness | resistance to breaking | sturdiness | number that keeps it whole"),
     "Wage": _words("pay | salary | daily money | hire | fee | money for service | cost of hiring | asking pay"),
     "Loyalty": _words("faithfulness | loyalty score | trust | devotion | loyalty number | steadfastness"),
@@ -100,17 +104,25 @@ SYNONYMS: dict[Key, tuple[str, ...]] = {
     ),
     "Ability": _words("score | ability score | ability tested | ability used | ability to add | stat | score to test"),
     "Time": _words("time it takes | time needed | how-long | length of the task | time spent | hours or minutes"),
-    "Penalty": _words("minus | subtraction | number to subtract | deduction | negative | loss on the roll | penalty number"),
+    "Penalty": _words(
+        "minus | subtraction | number to subtract | deduction | negative | loss on the roll | penalty number"
+    ),
     "Tool": _words("gear | equipment | thing needed | implement | instrument | thing to bring | tool needed"),
     "Die": _words("die to roll | kind of die | die thrown | dice type | die size"),
-    "Spotting Number": _words("number to notice it | roll to see it | number to spot it | finding number | spotting roll"),
-    "Reset Time": _words("time to reset | time until it works again | resetting time | pause | time before the next one"),
+    "Spotting Number": _words(
+        "number to notice it | roll to see it | number to spot it | finding number | spotting roll"
+    ),
+    "Reset Time": _words(
+        "time to reset | time until it works again | resetting time | pause | time before the next one"
+    ),
     "Remedy": _words("cure | antidote | treatment | healing stuff | thing that helps | relief | what-cures-it"),
     "Ruler": _words("lord | leader | head | governor | person in charge | one who rules | master"),
     "Population": _words("number of people | inhabitants | head count | size in people | number who live there"),
     "Toll": _words("gate fee | entry fee | money at the gate | passage money | charge to enter | road money"),
     "Garrison": _words("soldiers | number of guards | armed force | troops | number of soldiers | guard strength"),
-    "Founded": _words("founding year | year of founding | year it began | beginning | date it was built | age in years"),
+    "Founded": _words(
+        "founding year | year of founding | year it began | beginning | date it was built | age in years"
+    ),
     "Export": _words("main goods | trade goods | thing it sells | product | ware it sends out | goods for sale abroad"),
     "Feast": _words("festival | holiday | month of the feast | feast month | yearly feast | celebration"),
     "Effect": _words("result | consequence | what-it-does | change | effect on a person | outcome | hindrance"),
