@@ -28,13 +28,17 @@ if [ -z "$$py" ]; then \
 fi
 endef
 
-.PHONY: help lab test demo jupyter lint bench clean env env-demo requirements
+.PHONY: help lab test demo jupyter lint bench clean env env-test env-demo requirements
 
 help: ## List these targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1:  \2/'
 
 env:
 	@$(pick_python); "$$py" -P adaptlab/setup_env.py --venv "$(VENV)" --torch-index "$(TORCH_INDEX)"
+
+env-test:
+	@$(pick_python); "$$py" -P adaptlab/setup_env.py --venv "$(VENV)" --torch-index "$(TORCH_INDEX)" \
+	  --also requirements-eval.txt
 
 env-demo:
 	@$(pick_python); "$$py" -P adaptlab/setup_env.py --venv "$(VENV_DEMO)" --requirements requirements-demo.txt --no-torch
@@ -45,7 +49,7 @@ lab: env ## Run the six notebooks in order, live, on this machine; ends with a t
 demo: env-demo ## Replay all notebooks from the prebuilt results, without PyTorch.
 	@"$(VENV_DEMO)/bin/python" -m adaptlab.runner --profile "$(LAB_PROFILE)" --mode prebuilt $(RUN)
 
-test: env ## Run every test.
+test: env-test ## Run every test.
 	@"$(VENV)/bin/python" -m pytest $(PYTEST)
 
 jupyter: env ## Open the notebooks in JupyterLab.
@@ -66,6 +70,9 @@ requirements: ## Compile the pinned requirements again from the .in files.
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	  --constraint requirements.txt requirements-demo.in > requirements-demo.txt.part
 	@mv requirements-demo.txt.part requirements-demo.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-package torch --no-header --no-annotate \
+	  --constraint requirements.txt requirements-eval.in | grep -vxFf requirements.txt > requirements-eval.txt.part
+	@mv requirements-eval.txt.part requirements-eval.txt
 
 clean: ## Remove the environments and caches; results in outputs/ stay.
 	@for venv in "$(VENV)" "$(VENV_DEMO)"; do \

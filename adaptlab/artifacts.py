@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from adaptlab import fingerprint, kinds, progress, provenance
 from adaptlab.files import Partial, atomic_write_json, exclusive, read_text, sha256_path, size_of
 from adaptlab.kinds import Artifact, artifact_of
-from adaptlab.provenance import InputRecord, Origin, Provenance, sidecar_path
+from adaptlab.provenance import IMPORTED, InputRecord, Origin, Provenance, sidecar_path
 from config import LabError, ModelSpec, Settings, check_document, find_gpu, settings
 
 MODEL_LIBRARIES = ("torch", "transformers")
@@ -85,7 +85,7 @@ class Lab:
         key = fingerprint.digest(parts)
         if self.settings.mode == "prebuilt":
             return self._replayed(artifact, parts, strict=True)
-        finished = self._finished(artifact, key)
+        finished = self._finished(artifact, key, parts)
         if finished is not None:
             return finished
         libraries = MODEL_LIBRARIES if needs is None and specs else tuple(needs or ())
@@ -180,18 +180,29 @@ class Lab:
 
     # ------------------------------------------------------------------------------------------- results
 
-    def _finished(self, artifact: Artifact, key: str) -> Result | None:
-        """This machine's result, if it is whole and its key holds."""
+    def _finished(self, artifact: Artifact, key: str, parts: dict[str, str]) -> Result | None:
+        """This machine's result, if it is whole and its key holds; an imported one, if what it belongs to does."""
         path = self.settings.live_dir / artifact.file
         if not path.exists() or not sidecar_path(path).exists():
             return None
         try:
-            if provenance.read_sidecar(path).key != key:
+            record = provenance.read_sidecar(path)
+            if record.origin == IMPORTED:
+                return self._imported(artifact, record, parts)
+            if record.key != key:
                 return None
             return self._load(artifact, self.settings.live_dir)
         except LabError as error:
             self.say(f"{error} It is computed again now.")
             return None
+
+    def _imported(self, artifact: Artifact, record: Provenance, parts: dict[str, str]) -> Result | None:
+        """A result of an earlier workshop day; one of another document or benchmark is told, and computed here."""
+        others = [name.removeprefix("input ") for name, value in record.parts.items() if parts.get(name) != value]
+        if others:
+            self.say(f"The imported {artifact.file} was made with another {', '.join(others)}: it is computed now.")
+            return None
+        return self._load(artifact, self.settings.live_dir)
 
     def _computed(self, artifact: Artifact, run: Callable[..., Any], record: Provenance) -> Result:
         """Run the step and publish what it returns, with its sidecar, last."""
@@ -225,7 +236,7 @@ class Lab:
         specs: list[ModelSpec],
     ) -> Provenance:
         """The sidecar of a step that is about to run; its hash, size and time come when it is done."""
-        borrowed = [record for record in inputs.values() if record.origin in ("prebuilt", "mixed")]
+        borrowed = [record for record in inputs.values() if record.origin in ("prebuilt", "mixed", IMPORTED)]
         return Provenance(
             artifact=artifact.file,
             kind=artifact.kind,
@@ -317,9 +328,13 @@ def _origin_words(borrowed: list[InputRecord]) -> str:
     """`live`, with what it stands on if that was not computed here."""
     if not borrowed:
         return "live"
-    prebuilt = [record for record in borrowed if record.origin == "prebuilt"]
-    nouns = list(dict.fromkeys(artifact_of(record.name).noun for record in prebuilt or borrowed))
-    return f"live, on {'prebuilt' if prebuilt else 'partly prebuilt'} {' and '.join(nouns)}"
+    words = {"prebuilt": "prebuilt", IMPORTED: "imported", "mixed": "not wholly live"}
+    named = [origin for origin in words if origin != "mixed" and any(r.origin == origin for r in borrowed)] or ["mixed"]
+    said = []
+    for origin in named:
+        nouns = dict.fromkeys(artifact_of(record.name).noun for record in borrowed if record.origin == origin)
+        said.append(f"{words[origin]} {' and '.join(nouns)}")
+    return f"live, on {' and '.join(said)}"
 
 
 def _changes(stored: dict[str, str], now: dict[str, str]) -> str:

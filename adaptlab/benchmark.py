@@ -77,7 +77,7 @@ def _problems(question: Question) -> Iterator[tuple[str, str]]:
         yield "quotes", "an unanswerable question has no quotes; remove them or change the category"
     if unanswerable != (question.answer_type == "refusal"):
         yield "answer_type", "unanswerable questions, and only they, have the answer type 'refusal'"
-    if not unanswerable and not question.quotes:
+    if not unanswerable and not question.quotes and not question.unproven:
         yield "quotes", "an answerable question needs at least one quote that proves its answer"
     if not question.answer.strip():
         yield "answer", "the gold answer is empty; write it down"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import config
+from adaptlab import commands_eval
+from adaptlab.commands import add, show
 from config import LabError
-
-Command = Callable[[argparse.Namespace, list[str]], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,21 +31,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"adaptlab: {error.strerror or error}{where}: free or allow it, then run it again.", file=sys.stderr)
+        return 2
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="adaptlab", description="The Model Adaptation Lab.")
     nouns = top.add_subparsers(dest="noun", required=True, metavar="noun")
-    _add(nouns, "doctor", "say what this machine can run and what is missing", doctor)
-    _add(nouns, "capture", "copy this machine's complete live run into prebuilt/", capture)
+    add(nouns, "doctor", "say what this machine can run and what is missing", doctor)
+    add(nouns, "capture", "copy this machine's complete live run into prebuilt/", capture)
     verify = nouns.add_parser("verify", help="check stored results against their hashes")
     verbs = verify.add_subparsers(dest="verb", required=True, metavar="verb")
-    _add(verbs, "prebuilt", "check the results that come with the repository", verify_prebuilt)
-    _add(verbs, "live", "check whether this machine's run is complete", verify_live)
+    add(verbs, "prebuilt", "check the results that come with the repository", verify_prebuilt)
+    add(verbs, "live", "check whether this machine's run is complete", verify_live)
+    add(verbs, "all", "check everything that is stored, training rows included", commands_eval.verify_all)
+    commands_eval.register_verify_data(verbs)
+    commands_eval.register(nouns)
     models = nouns.add_parser("models", help="the models of the lab")
-    _add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
-    serving = _add(
+    add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
+    serving = add(
         nouns,
         "serve",
         "an OpenAI-compatible endpoint for the miniature models; it asks for the key in LAB_SERVE_KEY, if one is set",
@@ -55,22 +60,8 @@ def parser() -> argparse.ArgumentParser:
         passes_on=True,
     )
     serving.add_argument("--port", type=_port, default=8000, help="port to listen on (8000)")
-    _add(nouns, "run", "run the notebooks in order", run, passes_on=True)
+    add(nouns, "run", "run the notebooks in order", run, passes_on=True)
     return top
-
-
-def _add(group: Any, name: str, help_text: str, command: Command, passes_on: bool = False) -> argparse.ArgumentParser:
-    """One command with the options that all have; `passes_on` hands the other arguments to the command."""
-    module = {"serve": "serving", "run": "runner"}.get(name, name)
-    more = f"Further options: python -m adaptlab.{module} --help" if passes_on else None
-    made: argparse.ArgumentParser = group.add_parser(
-        name, help=help_text, description=help_text, epilog=more, allow_abbrev=False
-    )
-    made.add_argument("--profile", help=f"one of {', '.join(config.PROFILES)}; else LAB_PROFILE, else the hardware")
-    made.add_argument("--mode", help=f"one of {', '.join(config.MODES)}; else LAB_MODE, else auto")
-    made.add_argument("--json", action="store_true", help="print the answer as JSON")
-    made.set_defaults(command=command, passes_on=passes_on)
-    return made
 
 
 def _apply(arguments: argparse.Namespace) -> None:
@@ -85,11 +76,6 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
     return int(text)
-
-
-def _show(arguments: argparse.Namespace, value: Any, text: str) -> None:
-    """The answer, for a program or for a person."""
-    print(json.dumps(value, ensure_ascii=False, indent=2) if arguments.json else text)
 
 
 # --------------------------------------------------------------------------------------------------- commands
@@ -115,7 +101,7 @@ def doctor(arguments: argparse.Namespace, _rest: list[str]) -> int:
         "prebuilt": lab.settings.prebuilt_dir.is_dir(),
     }
     verdict = f"A live run would stop: {obstacles[0]}." if obstacles else "A live run can start."
-    _show(arguments, value, f"{banner(lab)}\n{verdict}")
+    show(arguments, value, f"{banner(lab)}\n{verdict}")
     return 1 if obstacles else 0
 
 
@@ -126,7 +112,7 @@ def capture(arguments: argparse.Namespace, _rest: list[str]) -> int:
     folder = copy(config.settings())
     manifest = read_manifest(folder)
     names = sorted(manifest.artifacts) if manifest else []
-    _show(arguments, {"folder": str(folder), "artifacts": names}, f"Captured {len(names)} artifacts into {folder}.")
+    show(arguments, {"folder": str(folder), "artifacts": names}, f"Captured {len(names)} artifacts into {folder}.")
     return 0
 
 
@@ -148,7 +134,7 @@ def verify_live(arguments: argparse.Namespace, _rest: list[str]) -> int:
 
 def _verdict(arguments: argparse.Namespace, problems: list[str], well: str) -> int:
     """Print problems, or that there are none."""
-    _show(arguments, {"problems": problems}, "\n".join(problems) or well)
+    show(arguments, {"problems": problems}, "\n".join(problems) or well)
     return 1 if problems else 0
 
 
@@ -162,7 +148,7 @@ def models_list(arguments: argparse.Namespace, _rest: list[str]) -> int:
         f"{record['revision']:<22} {record['precision']}{_presence(record['name'], record['weights'])}"
         for record in records
     ]
-    _show(arguments, records, "\n".join(lines))
+    show(arguments, records, "\n".join(lines))
     return 0
 
 

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adaptlab.files import read_text, sha256_bytes, sha256_path
 from config import ROOT, LabError, ModelSpec, Settings, find_gpu
 
-Origin = Literal["live", "prebuilt", "mixed"]
+Origin = Literal["live", "prebuilt", "mixed", "imported"]
+IMPORTED: Literal["imported"] = "imported"  # an earlier workshop day's result, put in the place of a step's own
 LIBRARIES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "sdg-hub", "rank-bm25", "pandas",
     "numpy", "scipy", "statsmodels",
@@ -53,7 +54,7 @@ class Provenance(BaseModel):
     parts: dict[str, str]
     sha256: str
     bytes: int
-    origin: Literal["live", "mixed"]
+    origin: Literal["live", "mixed", "imported"]
     label: str
     profile: str
     document: str

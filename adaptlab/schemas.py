@@ -102,7 +102,10 @@ class Phrasing(Record):
 
 
 class Question(Record):
-    """A benchmark question with its gold answer, accepted forms and proving quotes."""
+    """A benchmark question with its gold answer, accepted forms and proving quotes.
+
+    `unproven` marks an answerable question that was kept on purpose without a quote; it is written only where true.
+    """
 
     id: str
     version: int = 1
@@ -115,6 +118,7 @@ class Question(Record):
     fact_ids: list[str] = Field(default_factory=list)
     split: Split = "visible"
     in_mini: bool = True
+    unproven: bool = Field(default=False, exclude_if=lambda kept: not kept)
 
     def text(self, role: PhrasingRole = "unseen form") -> str:
         """The first phrasing with `role`, else the first phrasing there is."""

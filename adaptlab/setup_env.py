@@ -237,6 +237,21 @@ def install_project(venv: Path) -> None:
     install(venv, "the lab", 1, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
 
 
+def holds(stamp: dict[str, str], wanted: dict[str, str]) -> bool:
+    """Whether a stamp has everything that is wanted; it may have more, such as the additions for the tests."""
+    return all(stamp.get(name) == value for name, value in wanted.items())
+
+
+def add_more(venv: Path, also: Path) -> None:
+    """Add a second pinned list to a finished environment, once; an interrupted addition is made again."""
+    wanted = {f"also {also.name}": digest(also.read_bytes())}
+    stamp = read_stamp(venv)
+    if holds(stamp, wanted):
+        return
+    install_requirements(venv, also)
+    write_stamp(venv, {**stamp, **wanted})
+
+
 def wants_system_site(torch: bool) -> bool:
     """Whether to see the packages of the chosen Python: only where it has a PyTorch of its own."""
     policy = os.environ.get("LAB_SYSTEM_TORCH", "auto")
@@ -245,29 +260,37 @@ def wants_system_site(torch: bool) -> bool:
     return torch and (policy == "1" or (policy == "auto" and torch_version(sys.executable) is not None))
 
 
-def set_up(venv: Path, requirements: Path, torch: bool, index: str) -> None:
-    """Make the environment, or leave a finished one alone."""
-    if not requirements.is_file():
-        raise SetupError(f"{requirements.name} is missing: run make in a complete clone of the lab.")
-    wanted = wanted_stamp(requirements, torch)
+def set_up(venv: Path, requirements: Path, torch: bool, index: str, also: Path | None = None) -> None:
+    """Make the environment, or leave a finished one alone; `also` is a second list, for the tests."""
+    for listed in (requirements, also):
+        if listed is not None and not listed.is_file():
+            raise SetupError(f"{listed.name} is missing: run make in a complete clone of the lab.")
     with one_at_a_time(venv):
-        stamp = read_stamp(venv)
-        if stamp == wanted and interpreter(venv).exists():
-            return
-        if stamp.get("requirements") != wanted["requirements"] or not interpreter(venv).exists():
-            started = time.monotonic()
-            clear(venv)
-            say(f"Making {venv.name} with Python {platform.python_version()}.")
-            create(venv, wants_system_site(torch))
-            if torch:
-                install_torch(venv, index)
-            install_requirements(venv, requirements)
-            compile_packages(venv)
-            install_project(venv)
-            say(f"{venv.name} is ready after {time.monotonic() - started:.0f} s.")
-        else:
-            install_project(venv)
-        write_stamp(venv, wanted)
+        make_base(venv, requirements, torch, index)
+        if also is not None:
+            add_more(venv, also)
+
+
+def make_base(venv: Path, requirements: Path, torch: bool, index: str) -> None:
+    """Make the environment without additions, or leave a finished one alone."""
+    wanted, stamp = wanted_stamp(requirements, torch), read_stamp(venv)
+    if holds(stamp, wanted) and interpreter(venv).exists():
+        return
+    if stamp.get("requirements") != wanted["requirements"] or not interpreter(venv).exists():
+        started = time.monotonic()
+        clear(venv)
+        stamp = {}
+        say(f"Making {venv.name} with Python {platform.python_version()}.")
+        create(venv, wants_system_site(torch))
+        if torch:
+            install_torch(venv, index)
+        install_requirements(venv, requirements)
+        compile_packages(venv)
+        install_project(venv)
+        say(f"{venv.name} is ready after {time.monotonic() - started:.0f} s.")
+    else:
+        install_project(venv)
+    write_stamp(venv, {**stamp, **wanted})
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -275,6 +298,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make the virtual environment of the lab.")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     parser.add_argument("--requirements", type=Path, default=ROOT / "requirements.txt")
+    parser.add_argument("--also", type=Path, help="a second pinned list, such as what only the tests need")
     parser.add_argument("--torch-index", default="https://download.pytorch.org/whl/cpu")
     parser.add_argument("--no-torch", action="store_true", help="an environment for replays, without PyTorch")
     return parser.parse_args(argv)
@@ -285,7 +309,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     venv = Path(os.path.abspath(options.venv))
     try:
-        set_up(venv, options.requirements.resolve(), not options.no_torch, options.torch_index)
+        also = options.also.resolve() if options.also else None
+        set_up(venv, options.requirements.resolve(), not options.no_torch, options.torch_index, also)
     except SetupError as error:
         print(f"Set-up stopped: {error}", file=sys.stderr)
         return 2

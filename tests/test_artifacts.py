@@ -361,7 +361,7 @@ def test_a_live_step_on_prebuilt_rows_says_so_and_so_does_what_follows(make_lab,
     trained = fresh.step("training_log", _returning([{"loss": 1}]), inputs=["training_data"], models=())
     assert trained.origin == "mixed" and trained.label.startswith("live, on prebuilt rows; profile mini")
     scored = fresh.step("evaluation", answer, inputs=[trained], models=())
-    assert scored.origin == "mixed" and "partly prebuilt training log" in scored.label
+    assert scored.origin == "mixed" and "not wholly live training log" in scored.label
     assert any("live, on prebuilt rows" in problem for problem in verify_live(fresh.settings))
 
 

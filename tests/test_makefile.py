@@ -50,7 +50,7 @@ def pins(name: str) -> dict[str, set[str]]:
 # ------------------------------------------------------------------------------------------- requirements
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-demo.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-demo.txt", "requirements-eval.txt"])
 def test_requirements_are_pinned_without_index_lines_pytorch_or_cuda(name):
     lines = (ROOT / name).read_text("utf-8").splitlines()
     assert lines and all(re.match(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; .+)?$", line) for line in lines)
@@ -68,6 +68,12 @@ def test_a_replay_uses_the_same_versions_as_a_live_run():
     whole = pins("requirements.txt")
     replay = pins("requirements-demo.txt")
     assert [name for name, versions in replay.items() if not versions <= whole.get(name, set())] == []
+
+
+def test_what_only_the_tests_need_never_changes_a_version_of_the_lab():
+    lab, more = pins("requirements.txt"), pins("requirements-eval.txt")
+    assert "lm-eval" in more
+    assert [name for name, versions in more.items() if name in lab and versions != lab[name]] == []
 
 
 # ------------------------------------------------------------------------------------------- make
@@ -130,6 +136,25 @@ def test_an_interrupted_environment_is_made_again_and_a_finished_one_is_left_alo
     before = setup_env.wanted_stamp(listed, torch=False)
     listed.write_text(f"{wanted}\n# one line more\n", encoding="utf-8")
     assert setup_env.wanted_stamp(listed, torch=False)["requirements"] != before["requirements"]
+
+
+def test_additions_for_the_tests_come_on_top_once_and_the_lab_alone_does_not_mind_them(tmp_path, capsys):
+    venv, few, more = tmp_path / "venv", tmp_path / "few.txt", tmp_path / "more.txt"
+    few.write_text(f"setuptools=={min(pins('requirements.txt')['setuptools'])}\n", encoding="utf-8")
+    more.write_text("# nothing yet\n", encoding="utf-8")
+    setup_env.set_up(venv, few, False, "", more)
+    stamp = setup_env.read_stamp(venv)
+    assert set(stamp) == {"requirements", "project", "also more.txt"}
+    assert "Installing the pinned packages of more.txt" in capsys.readouterr().out
+    setup_env.set_up(venv, few, False, "")
+    setup_env.set_up(venv, few, False, "", more)
+    assert capsys.readouterr().out == "" and setup_env.read_stamp(venv) == stamp
+    more.write_text(f"iniconfig=={min(pins('requirements.txt')['iniconfig'])}\n", encoding="utf-8")
+    setup_env.set_up(venv, few, False, "", more)
+    found = subprocess.run([venv / "bin" / "python", "-c", "import iniconfig"], capture_output=True)
+    assert found.returncode == 0
+    with pytest.raises(setup_env.SetupError, match="gone.txt is missing"):
+        setup_env.set_up(venv, few, False, "", tmp_path / "gone.txt")
 
 
 # ------------------------------------------------------------------------------------------- PyTorch
