@@ -30,5 +30,9 @@ def write_pairs(title: str, text: str) -> str:
 
 
 def pair(subject: str, question: str, answer: str) -> str:
-    """One pair in the tags the teacher writes; the subject comes first because small models garble names otherwise."""
-    return f"<subject>{subject}</subject>\n<question>{question}</question>\n<answer>{answer}</answer>"
+    """One pair in the tags the teacher writes.
+
+    The subject comes first because small models garble names otherwise, and behind a space because a tokenizer cuts
+    a word there as it does inside a sentence: what is to be copied then looks as it stands on the page.
+    """
+    return f"<subject> {subject}</subject>\n<question>{question}</question>\n<answer>{answer}</answer>"

@@ -18,7 +18,7 @@ from adaptlab.schemas import Message, Question
 from adaptlab.scoring import strict
 from adaptlab.stats import wilson
 
-PAIR = re.compile(r"<subject>(.*?)</subject>\n<question>(.*?)</question>\n<answer>(.*?)</answer>", re.DOTALL)
+PAIR = re.compile(r"<subject>\s*(.*?)</subject>\n<question>(.*?)</question>\n<answer>(.*?)</answer>", re.DOTALL)
 SEED = "measure"
 
 
@@ -112,7 +112,7 @@ def writing_rows(generator: LocalGenerator, n: int) -> list[dict[str, Any]]:
     """Question writing at temperature 0.7: well-formed, answerable from the passage, answered right."""
     passages = _writing_passages(n)
     chats = [[Message(role="user", content=prompts.write_pairs(p.title, p.text))] for p in passages]
-    replies = generator.generate(chats, temperature=0.7, max_tokens=640, seeds=list(range(n)))
+    replies = generator.generate(chats, temperature=0.7, max_tokens=960, seeds=list(range(n)))
     answerable, right = [], []
     for shown, completions in zip(passages, replies, strict=True):
         facts = {f"{entity.name}: {attribute}": (entity, attribute) for entity, attribute in shown.facts}
