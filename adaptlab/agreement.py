@@ -139,7 +139,8 @@ def _kappa(pairs: Sequence[tuple[bool, bool]]) -> Interval:
     chance = float(table.sum(1) @ table.sum(0)) / max(1.0, table.sum() ** 2)
     if not pairs or chance >= 1:
         return Interval(float("nan"), -1.0, 1.0)
-    found = cohens_kappa(table)
+    with np.errstate(invalid="ignore", divide="ignore"):  # its test against no agreement, which is not used here
+        found = cohens_kappa(table)
     return Interval(float(found.kappa), float(found.kappa_low), min(1.0, float(found.kappa_upp)))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from adaptlab.agreement import SHIPPED
 from adaptlab.answers import clean, is_refusal
-from adaptlab.controls import negative_controls
+from adaptlab.benchmark import load_questions
+from adaptlab.controls import TRICKS, control_table, negative_controls
 from adaptlab.schemas import Phrasing, Question, Quote
 from adaptlab.scoring import REFUSAL, agrees, canonical, lenient, majority, strict
 
@@ -240,6 +242,29 @@ def test_the_controls_cover_every_trick():
         "empty", "echo", "refusal", "negated gold", "another question's answer", "hedge", "two options",
         "two guesses", "all options", "wrong unit", "always answering",
     }  # fmt: skip
+
+
+def test_on_the_whole_benchmark_no_trick_scores_and_the_gold_always_does():
+    table = control_table(load_questions(SHIPPED), {"strict": strict, "lenient": lenient})
+    tricks, golds = table[table.expected == "all wrong"], table[table.expected == "all right"]
+    assert (tricks.strict == 0).all()
+    assert (golds.strict == golds["items"]).all() and (golds.lenient == golds["items"]).all()
+    items = table.set_index(["questions", "control"])["items"]
+    number_questions = sum(question.answer_type == "number" for question in load_questions(SHIPPED))
+    answerable = {name: items["answerable", name] for name in TRICKS["answerable"]}
+    assert answerable == dict.fromkeys(TRICKS["answerable"], 172) | {"wrong unit": number_questions}
+    assert number_questions == 86
+    assert {name: items["unanswerable", name] for name in TRICKS["unanswerable"]} == dict.fromkeys(
+        ("empty", "echo", "always answering"), 21
+    )
+    sure = ["empty", "echo", "refusal", "another question's answer", "two options", "wrong unit", "always answering"]
+    assert (tricks[tricks.control.isin(sure)].lenient == 0).all()
+
+
+def test_a_scorer_that_fails_everything_is_found_out_by_the_gold():
+    table = control_table(ALL, {"never": lambda question, text: False})
+    assert (table[table.expected == "all right"].never == 0).all()
+    assert (table[table.expected == "all right"]["items"] > 0).all()
 
 
 @pytest.mark.parametrize(
