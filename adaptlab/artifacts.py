@@ -17,7 +17,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from adaptlab import fingerprint, kinds, progress, provenance
-from adaptlab.files import Partial, atomic_write_json, exclusive, read_text, sha256_path, size_of
+from adaptlab.files import (
+    Partial,
+    atomic_write_json,
+    exclusive,
+    needing_room,
+    read_text,
+    replace as replace_path,
+    sha256_path,
+    size_of,
+)
 from adaptlab.kinds import Artifact, artifact_of
 from adaptlab.provenance import IMPORTED, InputRecord, Origin, Provenance, sidecar_path
 from config import LabError, ModelSpec, Settings, check_document, find_gpu, settings
@@ -205,24 +214,31 @@ class Lab:
         return self._load(artifact, self.settings.live_dir)
 
     def _computed(self, artifact: Artifact, run: Callable[..., Any], record: Provenance) -> Result:
-        """Run the step and publish what it returns, with its sidecar, last."""
+        """Run the step and publish what it returns, with its sidecar, last.
+
+        Both are written beside the step's finished items first, so that a full disk costs no result that was there.
+        """
         work = self.settings.live_dir / ".work" / record.key[:16]
-        path = self.settings.live_dir / artifact.file
+        path, made = self.settings.live_dir / artifact.file, work / "result" / artifact.file
         with exclusive(work.with_suffix(".lock"), artifact.file):
             resumed = work.exists()
             work.mkdir(parents=True, exist_ok=True)
             outer, self._work = self._work, work
             started = time.monotonic()
             try:
-                value = run(self.progress) if inspect.signature(run).parameters else run()
+                with needing_room(path):
+                    value = run(self.progress) if inspect.signature(run).parameters else run()
             finally:
                 self._work = outer
             seconds = time.monotonic() - started
+            with needing_room(path):
+                columns = kinds.write(artifact, value, made)
+                done = {"sha256": sha256_path(made), "bytes": size_of(made), "columns": columns}
+                done |= {"wall_seconds": round(seconds, 3), "resumed": resumed, "date": provenance.today()}
+                atomic_write_json(sidecar_path(made), record.model_copy(update=done))
             sidecar_path(path).unlink(missing_ok=True)
-            columns = kinds.write(artifact, value, path)
-            done = {"sha256": sha256_path(path), "bytes": size_of(path), "columns": columns}
-            done |= {"wall_seconds": round(seconds, 3), "resumed": resumed, "date": provenance.today()}
-            atomic_write_json(sidecar_path(path), record.model_copy(update=done))
+            replace_path(made, path)
+            replace_path(sidecar_path(made), sidecar_path(path))
             shutil.rmtree(work, ignore_errors=True)
         return self._load(artifact, self.settings.live_dir)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,10 +19,42 @@ from pydantic import BaseModel, ValidationError
 from config import LabError
 
 Model = TypeVar("Model", bound=BaseModel)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What libraries that write by themselves make of it: safetensors the first, PyTorch the others.
+FULL_WORDS = re.compile(rf"os error ({'|'.join(map(str, FULL))})\b|iostream error|PytorchStreamWriter failed writing")
+
+
+@contextlib.contextmanager
+def needing_room(path: Path) -> Iterator[None]:
+    """Turn a full disk (or quota, or limit on file sizes) inside the block into a LabError about `path`."""
+    try:
+        yield
+    except Exception as error:
+        said = _full(error)
+        if said is None or isinstance(error, LabError):
+            raise
+        raise LabError(f"{path} cannot be written ({said}): make room on its disk.") from error
+
+
+def _full(error: BaseException | None) -> str | None:
+    """What an error, or one that led to it, says about a full disk; None if it is about something else."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error.strerror
+        if FULL_WORDS.search(str(error)):
+            return os.strerror(errno.ENOSPC)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> Path:
     """Write `data` so that `path` holds either its old content or all of the new one, whatever happens."""
+    with needing_room(path):
+        return _replaced(path, data)
+
+
+def _replaced(path: Path, data: bytes) -> Path:
+    """Write a file beside `path` and move it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
@@ -77,12 +111,20 @@ def write_jsonl(path: Path, records: Iterable[Any]) -> Path:
 
 
 def append_jsonl(path: Path, record: Any) -> None:
-    """Add one line to `path` and wait until the disk has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as stream:
-        stream.write((to_json(record, path.name) + "\n").encode("utf-8"))
-        stream.flush()
-        os.fsync(stream.fileno())
+    """Add one line to `path` and wait until the disk has it; a line that has no room leaves nothing of itself."""
+    line = (to_json(record, path.name) + "\n").encode("utf-8")
+    with needing_room(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as stream:
+            before = stream.seek(0, os.SEEK_END)
+            try:
+                while line:
+                    line = line[stream.write(line) :]
+                os.fsync(stream.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(stream.fileno(), before)
+                raise
 
 
 @overload
@@ -177,6 +219,14 @@ def size_of(path: Path) -> int:
 def files_below(folder: Path) -> list[str]:
     """Names of all files in `folder`, relative to it, with forward slashes, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def replace(source: Path, destination: Path) -> None:
+    """Put a file or folder in the place of `destination`, which must be on the same disk."""
+    if source.is_dir():
+        replace_folder(source, destination)
+    else:
+        os.replace(source, destination)
 
 
 def replace_folder(source: Path, destination: Path) -> None:

@@ -302,7 +302,7 @@ def test_a_torn_last_line_is_dropped_but_a_broken_one_is_named(tmp_path):
 def test_a_failing_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = atomic_write_text(tmp_path / "a.txt", "old")
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(LabError, match="No space"):
         atomic_write_text(path, "new")
     assert path.read_text() == "old" and [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
