@@ -44,7 +44,7 @@ def test_a_port_that_is_none_is_refused(adaptlab_command):
 
 def test_ctrl_c_is_one_sentence_and_exit_code_130(tmp_path, lab_environ):
     slow = tmp_path / "nvidia-smi"
-    slow.write_text('#!/bin/sh\ntouch "$(dirname $0)/asked"\nexec sleep 8\n')
+    slow.write_text("#!/bin/sh\ntouch \"$(dirname $0)/asked\"\nexec sleep 8\n")
     slow.chmod(0o755)
     env = clean_environ(lab_environ, {"LAB_PROFILE": ""})
     env["PATH"] = f"{tmp_path}:{env['PATH']}"

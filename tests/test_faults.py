@@ -398,9 +398,7 @@ def stories(begun: list[Future[dict[str, Story]]]) -> dict[str, Story]:
 def test_an_endpoint_that_does_not_answer_is_one_sentence_and_no_wrong_answer(stories, fault: str, words: str) -> None:
     stopped = stories["asking"].stops[fault]
     [told] = sentences(stopped.errors)
-    assert stopped.code == 1 and told.startswith(
-        f"adaptlab run: {lab_in.FIRST}, cell 2: The endpoint http://127.0.0.1:"
-    )
+    assert stopped.code == 1 and told.startswith(f"adaptlab run: {lab_in.FIRST}, cell 2: The endpoint http://127.0.0.1:")
     assert told.endswith(f" {words} {KEPT}")
     assert (stopped.torn, stopped.published, stopped.kept) == ([], False, 0)
 

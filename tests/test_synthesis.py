@@ -57,17 +57,8 @@ Sailors take the Drowsel for a wet blanket left on a bench. Under all that wool 
 def fact(entity: str, attribute: str, value: str, form: str, section: str, quote: str, split: str = "visible") -> Fact:
     start = DOCUMENT.index(quote)
     return Fact(
-        id=f"{entity}-{attribute}".lower().replace(" ", "-"),
-        entity=entity,
-        kind="monster",
-        attribute=attribute,
-        value=value,
-        form=form,
-        section=section,
-        quote=quote,
-        start=start,
-        end=start + len(quote),
-        split=split,
+        id=f"{entity}-{attribute}".lower().replace(" ", "-"), entity=entity, kind="monster", attribute=attribute,
+        value=value, form=form, section=section, quote=quote, start=start, end=start + len(quote), split=split,
     )
 
 
@@ -195,14 +186,8 @@ class FakeTeacher:
                     choice = {"index": 0, "message": message, "finish_reason": "stop"}
                     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
                     body = json.dumps(
-                        {
-                            "id": "1",
-                            "object": "chat.completion",
-                            "created": 1,
-                            "model": "m",
-                            "choices": [choice],
-                            "usage": usage,
-                        }
+                        {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice],
+                         "usage": usage}
                     ).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -289,23 +274,12 @@ def test_one_documents_fault_costs_no_other_document_its_result(tmp_path: Path) 
         made = run(teacher, passages(9), tmp_path)
         statuses = dict(zip(made.documents["chunk_id"], made.documents["status"], strict=True))
         assert statuses == {
-            "c0": "error",
-            "c1": "error",
-            "c2": "error",
-            "c3": "error",
-            "c4": "empty",
-            "c5": "empty",
-            "c6": "ok",
-            "c7": "ok",
-            "c8": "ok",
+            "c0": "error", "c1": "error", "c2": "error", "c3": "error", "c4": "empty", "c5": "empty", "c6": "ok",
+            "c7": "ok", "c8": "ok",
         }
         assert all(made.documents.set_index("chunk_id").loc[["c0", "c1", "c2", "c3"], "error"])
         assert dict(zip(made.rows["chunk_id"], made.rows["problem"], strict=True)) == {
-            "c4": "empty reply",
-            "c5": "no tags",
-            "c6": "",
-            "c7": "",
-            "c8": "",
+            "c4": "empty reply", "c5": "no tags", "c6": "", "c7": "", "c8": "",
         }
         with pytest.raises(LabError, match=r"^4 of 9 documents ended in an error \(the first: .*run this again"):
             made.complete_rows()
@@ -379,12 +353,8 @@ def test_a_teacher_that_is_not_there_is_one_sentence_and_not_a_long_wait(
     start = time.monotonic()
     with pytest.raises(LabError, match="hosted_vllm/mini-teacher.*check that it is running"):
         synthesis.generate(
-            synthesis.QA_FLOW,
-            passages(26),
-            model="hosted_vllm/mini-teacher",
-            api_base="http://127.0.0.1:9/v1",
-            num_retries=0,
-            out_dir=tmp_path,
+            synthesis.QA_FLOW, passages(26), model="hosted_vllm/mini-teacher", api_base="http://127.0.0.1:9/v1",
+            num_retries=0, out_dir=tmp_path,
         )
     assert time.monotonic() - start < 60
     assert capfd.readouterr() == ("", "")
@@ -432,11 +402,7 @@ def test_generation_prints_nothing(tmp_path: Path) -> None:
     with teaching(faulty) as teacher:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", script, teacher.url, str(tmp_path), str(ROOT)],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-            timeout=400,
+            capture_output=True, text=True, cwd=ROOT, env=environment, timeout=400,
         )
     assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "", "")
 
@@ -521,20 +487,8 @@ PASSAGE = "**Armour Class** 19; **Hit Dice** 5d8+2; **Movement** 25 feet. It fea
 
 def generated(*pairs: tuple[str, str, str], problem: str = "", title: str = "Creatures > Keelwidow") -> pd.DataFrame:
     lines = [
-        {
-            "row_id": f"r{i}",
-            "chunk_id": "c1",
-            "title": title,
-            "document": PASSAGE,
-            "seed": 0,
-            "model": "m",
-            "temperature": 0.7,
-            "subject": s,
-            "question": q,
-            "answer": a,
-            "problem": problem,
-            "raw": "",
-        }
+        {"row_id": f"r{i}", "chunk_id": "c1", "title": title, "document": PASSAGE, "seed": 0, "model": "m",
+         "temperature": 0.7, "subject": s, "question": q, "answer": a, "problem": problem, "raw": ""}
         for i, (s, q, a) in enumerate(pairs)
     ]
     return pd.DataFrame(lines)
@@ -551,21 +505,12 @@ FAST = ("Keelwidow: Movement", "How fast is the Keelwidow?", "The Movement of th
         (("Keelwidow: Hit Dice", FAST[1], "The Hit Dice of the Keelwidow is 5d8."), "value", "value not in"),
         (("Keelwidow: Movement", "How fast is it?", FAST[2]), "name", "not in the question"),
         (("Keelwidow: Movement", FAST[1], "It is 25 feet."), "name", "not in the answer"),
-        (
-            ("Keelwid: Movement", "How fast is the Keelwid?", "The Movement of the Keelwid is 25 feet."),
-            "name",
-            "not in the passage",
-        ),
-        (
-            ("Brasswhelk: Movement", "How fast is the Brasswhelk?", "The Movement of the Brasswhelk is 25 feet."),
-            "held_out",
-            "held-out",
-        ),
-        (
-            ("Keelwidow: Fear", "What does the Keelwidow fear?", "The Fear of the Keelwidow is the Brasswhelk."),
-            "held_out",
-            "held-out",
-        ),
+        (("Keelwid: Movement", "How fast is the Keelwid?", "The Movement of the Keelwid is 25 feet."), "name",
+         "not in the passage"),
+        (("Brasswhelk: Movement", "How fast is the Brasswhelk?", "The Movement of the Brasswhelk is 25 feet."),
+         "held_out", "held-out"),
+        (("Keelwidow: Fear", "What does the Keelwidow fear?", "The Fear of the Keelwidow is the Brasswhelk."),
+         "held_out", "held-out"),
     ],
 )
 def test_each_filter_turns_down_what_it_is_for(pair: tuple[str, str, str], stage: str, reason: str) -> None:
@@ -599,10 +544,7 @@ def test_a_second_answer_that_only_drops_the_not_is_another_answer() -> None:
 
 def test_a_question_of_the_benchmark_is_turned_down_in_any_spelling() -> None:
     asked = Question(
-        id="q1",
-        category="explicit_rule",
-        answer_type="number",
-        answer="25 feet",
+        id="q1", category="explicit_rule", answer_type="number", answer="25 feet",
         phrasings=[Phrasing(text="How  fast is THE Keelwidow", role="seen form")],
     )
     [row] = synthesis.apply_filters(generated(FAST), facts=FACTS, questions=[asked]).to_dict("records")
@@ -625,11 +567,8 @@ def test_a_visible_name_that_contains_a_held_out_one_is_not_turned_down() -> Non
         FACTS[0].model_copy(update={"id": "a", "entity": "Brasswhelk Mother"}),
         FACTS[4],
     ]
-    pair = (
-        "Brasswhelk Mother: Movement",
-        "How fast is the Brasswhelk Mother?",
-        "The Movement of the Brasswhelk Mother is 25 feet.",
-    )
+    pair = ("Brasswhelk Mother: Movement", "How fast is the Brasswhelk Mother?",
+            "The Movement of the Brasswhelk Mother is 25 feet.")
     rows = generated(pair, title="Brasswhelk Mother")
     assert list(synthesis.apply_filters(rows, facts=facts)["verdict_held_out"]) == ["ok"]
 
@@ -670,14 +609,8 @@ def test_the_second_reading_is_of_the_rows_own_passage() -> None:
 @pytest.mark.parametrize(
     ("part", "text", "found"),
     [
-        ("5 feet", "45 feet", False),
-        ("2d6", "2d6+1", False),
-        ("2d6", "2d6.", True),
-        ("25", "25.5", False),
-        ("340", "1,340", False),
-        ("1,340", "| 1,340 |", True),
-        ("goose  FAT", "*goose\nfat*", True),
-        ("", "x", False),
+        ("5 feet", "45 feet", False), ("2d6", "2d6+1", False), ("2d6", "2d6.", True), ("25", "25.5", False),
+        ("340", "1,340", False), ("1,340", "| 1,340 |", True), ("goose  FAT", "*goose\nfat*", True), ("", "x", False),
     ],
 )
 def test_a_value_stands_in_a_text_only_as_a_whole(part: str, text: str, found: bool) -> None:
@@ -709,12 +642,8 @@ def test_the_registry_tells_right_rows_from_wrong_ones_and_what_is_covered() -> 
 
 def replay_rows(count: int) -> list[Row]:
     return [
-        Row(
-            id=f"p{i}",
-            prompt=[Message(role="user", content=f"What is {i} plus 1?")],
-            completion=[Message(role="assistant", content=f"{i + 1}.")],
-            source="replay",
-        )
+        Row(id=f"p{i}", prompt=[Message(role="user", content=f"What is {i} plus 1?")],
+            completion=[Message(role="assistant", content=f"{i + 1}.")], source="replay")
         for i in range(count)
     ]
 

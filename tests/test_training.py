@@ -53,14 +53,8 @@ def make_tokenizer():
     )
     core.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token="<|pad|>",
-        eos_token="<|end|>",
-        chat_template=TEMPLATE,
-        padding_side="left",
-        additional_special_tokens=special[2:],
-        model_max_length=512,
-        clean_up_tokenization_spaces=False,
+        tokenizer_object=core, pad_token="<|pad|>", eos_token="<|end|>", chat_template=TEMPLATE, padding_side="left",
+        additional_special_tokens=special[2:], model_max_length=512, clean_up_tokenization_spaces=False,
     )
 
 
@@ -71,22 +65,11 @@ def make_base(folder: Path) -> Path:
     tokenizer = make_tokenizer()
     torch.manual_seed(0)
     config = GraniteConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=128,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        embedding_multiplier=6.0,
-        residual_multiplier=0.6,
-        attention_multiplier=0.1,
-        logits_scaling=2.0,
-        initializer_range=0.2,
+        vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=128, max_position_embeddings=512, tie_word_embeddings=True, embedding_multiplier=6.0,
+        residual_multiplier=0.6, attention_multiplier=0.1, logits_scaling=2.0, initializer_range=0.2,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
     )
     GraniteForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -385,11 +368,10 @@ def test_resume_false_starts_afresh(random_base: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_prints_nothing(random_base: Path, tmp_path: Path) -> None:
-    script = KILLED.replace('line["step"] == 10', "False")
+    script = KILLED.replace("line[\"step\"] == 10", "False")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, str(random_base), str(tmp_path), str(ROOT)],
-        capture_output=True,
-        text=True,
+        capture_output=True, text=True,
     )
     assert (done.returncode, done.stdout.strip(), done.stderr.strip()) == (0, "", "")
 
