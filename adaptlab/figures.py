@@ -114,6 +114,7 @@ def layers_bar(counts: pd.DataFrame, origin: str = "", title: str = "Where each 
     arms = list(dict.fromkeys(counts["arm"]))
     figure, (ax,) = _figure(width=9.0, height=1.6 + 0.75 * len(arms) + 0.6)
     ax.grid(visible=False)
+    longest = counts.groupby("arm")["questions"].sum().max()
     for name, colour in LAYER_COLOURS.items():
         part = counts[counts["layer"] == name].set_index("arm")["questions"].reindex(arms, fill_value=0)
         if not part.any():
@@ -123,10 +124,12 @@ def layers_bar(counts: pd.DataFrame, origin: str = "", title: str = "Where each 
         ax.barh(range(len(arms)), part, left=left, color=colour, hatch=hatch, edgecolor="white", label=name, height=0.6)
         for at, (count, start) in enumerate(zip(part, left, strict=True)):
             if count:
-                ink = "black" if colour in (YELLOW, ORANGE, SKY) or hatch else "white"
-                patch = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatch else None
-                place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5}
-                ax.text(start + count / 2, at, str(int(count)), color=ink, bbox=patch, **place)
+                thin = count < 0.03 * longest  # too narrow for its number, which then stands above it
+                ink = "black" if thin or colour in (YELLOW, ORANGE, SKY) or hatch else "white"
+                patch = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if hatch and not thin else None
+                place: dict[str, Any] = {"ha": "center", "va": "bottom" if thin else "center", "fontsize": 8.5}
+                height = at - 0.31 if thin else at
+                ax.text(start + count / 2, height, str(int(count)), color=ink, bbox=patch, **place)
     ax.set_yticks(range(len(arms)), [_plain(arm) for arm in arms])
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

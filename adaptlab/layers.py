@@ -136,7 +136,7 @@ def moved(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """How many questions went from which layer (rows) to which (columns); both tables hold one arm each."""
     both = before.merge(after, on="question_id", suffixes=(" before", " after"))
     counted = pd.crosstab(both["layer before"], both["layer after"])
-    order = [*RETRIEVAL_LAYERS, *LAYERS]
+    order = [ON_THE_PAGE, *LAYERS]
     rows, columns = (sorted(axis, key=order.index) for axis in (counted.index, counted.columns))
     counted = counted.loc[rows, columns]
     return counted.rename_axis(index="before", columns="after")

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import numpy as np
 import pytest
 
-from adaptlab.bestofn import CEILING, GUESS, MAJORITY, REANSWER, by_question, curves, pass_at_n
+from adaptlab.bestofn import (
+    CEILING,
+    GUESS,
+    LUCK,
+    MAJORITY,
+    REANSWER,
+    by_question,
+    continued,
+    curves,
+    knowledge_failures,
+    left_on_table,
+    mean_cost,
+    pass_at_n,
+    spread,
+    spread_table,
+)
 from adaptlab.schemas import Generation, Message, Phrasing, Question, Quote
 from adaptlab.scoring import reanswered
 from config import LabError
@@ -123,9 +139,93 @@ def test_too_few_candidates_is_one_sentence():
         curves(SAMPLES + say(KNOWN, ["15"], arm="other"), QUESTIONS)
 
 
+MANY = (
+    say(KNOWN, ["15"] * 14 + ["14", "hm"])
+    + say(MINORITY, ["13"] * 8 + ["12"] * 7 + ["hm"])
+    + say(UNKNOWN, ["18", "17", "16", "hm"] * 4)
+    + say(REFUSES, ["15"] * 16)
+)
+
+
 def test_questions_are_told_apart_by_what_failed():
-    kinds = by_question(SAMPLES, QUESTIONS).set_index("question_id")["kind"]
-    assert kinds.to_dict() == {"q0": "majority right", "q1": "sampling failure", "q2": "knowledge failure"}
+    table = by_question(MANY, QUESTIONS).set_index("question_id")
+    assert table["kind"].to_dict() == {"q0": "majority right", "q1": "sampling failure", "q2": "knowledge failure"}
+    assert table.loc["q1", "p"] < 0.05 < table.loc["q2", "p"] == 1.0
+
+
+def test_what_guessing_explains_is_neither_sampling_failure_nor_knowledge():
+    """Everybody answers 10, 11 and 12 in turns, and gold is one of these: every right candidate is luck."""
+    small = [ask(i, str(10 + i % 3)) for i in range(9)]
+    guesses = [g for q in small for g in say(q, ["10", "11", "12"] * 5)]
+    table = by_question(guesses, small, permutations=50)
+    assert (table["right"] == 5).all() and (table["p"] == 1.0).all()
+    assert set(table["kind"]) == {LUCK, "knowledge failure"}
+
+
+def test_one_right_candidate_among_sixteen_proves_nothing():
+    """The control saw no hit at all, but that is no proof of a chance of zero."""
+    wide = [ask(i, str(100 + i)) for i in range(9)]
+    drawn = say(wide[0], ["100", *["7"] * 15]) + [g for q in wide[1:] for g in say(q, ["7"] * 16)]
+    table = by_question(drawn, wide).set_index("question_id")
+    assert table.loc["q0", "guess"] == 0.0 and table.loc["q0", "kind"] == "knowledge failure"
+
+
+def test_the_list_for_section_two_names_facts_and_never_the_test():
+    context = by_question(MANY, QUESTIONS)
+    [one] = knowledge_failures(by_question(MANY, QUESTIONS), QUESTIONS, context)
+    assert one["question_id"] == "q2" and one["sections"] == ["S"] and one["with retrieval"] == "knowledge failure"
+    told = str(one)
+    assert UNKNOWN.text() not in told and "'20'" not in told
+
+
+def test_a_judge_is_one_more_chooser():
+    table = curves(SAMPLES, QUESTIONS, ns=(1, 4), choosers={"judge@N": lambda question, texts: len(texts) - 2})
+    assert rate(table, "judge@N", 4) == pytest.approx(1 / 3)  # "14", "12" and "16" are the third candidates
+    with_cost = curves(SAMPLES, QUESTIONS, ns=(1,), reanswers={"q0": "15"}, costs={REANSWER: (50.0, 2.0)})
+    spent = with_cost.set_index("measure")["tokens"]
+    assert spent[REANSWER] == spent[MAJORITY] + 50
+
+
+def test_selection_leaves_nothing_at_one_and_what_it_misses_at_four():
+    table = left_on_table(SAMPLES, QUESTIONS, ns=(1, 4)).set_index("n")
+    assert table.loc[1, "gap"] == 0.0
+    assert table.loc[4, "ceiling"] == pytest.approx(2 / 3) and table.loc[4, "selected"] == pytest.approx(1 / 3)
+    assert table.loc[4, "gap"] == pytest.approx(1 / 3)
+
+
+def test_a_gap_that_guessing_makes_is_no_gap():
+    small = [ask(i, str(10 + i % 3)) for i in range(9)]
+    guesses = [g for q in small for g in say(q, ["10", "11", "12", "hm"])]
+    row = left_on_table(guesses, small, ns=(4,), permutations=50).iloc[0]
+    assert row["gap"] == pytest.approx(row["by guessing"], abs=0.02) and row["low"] < 0 < row["high"]
+
+
+def test_disjoint_groups_of_candidates_are_seeds():
+    drawn = spread(MANY, QUESTIONS, ns=(1, 4, 8))
+    assert drawn.groupby("n")["seed"].max().to_dict() == {1: 16, 4: 4}  # two groups of eight are no spread
+    table = spread_table(drawn[drawn["measure"] == MAJORITY]).set_index("n")
+    assert list(table["seeds"]) == [16, 4]
+    texts = {g.question_id: [] for g in MANY}
+    for g in MANY:
+        texts[g.question_id].append(g.text)
+    right = [sum(texts[f"q{q}"][i] == gold for q, gold in ((0, "15"), (1, "12"), (2, "20"))) / 3 for i in range(16)]
+    assert table.loc[1, "mean"] == pytest.approx(sum(right) / 16)
+    assert (table["lowest"] <= table["mean"]).all() and (table["mean"] <= table["highest"]).all()
+
+
+def test_candidates_of_another_seed_continue_the_arm():
+    more = continued("sampled", 4, say(KNOWN, ["15", "14"], arm="sampled, more"))
+    assert [(g.arm, g.sample) for g in more] == [("sampled", 4), ("sampled", 5)]
+    assert not more[0].messages and mean_cost(SAMPLES[:4]) == (140.0, 2.0)
+    assert len(by_question([*SAMPLES[:4], *more], [KNOWN])) == 1
+
+
+def test_pass_at_n_agrees_with_the_published_estimator():
+    """Chen et al. 2021, figure 3: 1 - prod(1 - k / arange(n - c + 1, n + 1)), and c / n for k = 1."""
+    for total, right, n in [(200, 13, 1), (200, 13, 10), (200, 13, 100), (16, 1, 8), (5, 4, 2)]:
+        published = 1.0 if total - right < n else 1.0 - float(np.prod(1 - n / np.arange(total - right + 1, total + 1)))
+        assert pass_at_n(total, right, n) == pytest.approx(published)
+    assert pass_at_n(200, 13, 1) == pytest.approx(13 / 200)
 
 
 def test_order_of_the_stored_lines_does_not_matter():

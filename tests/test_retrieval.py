@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import config
+from adaptlab import documents, trials
 from adaptlab.documents import chunks
-from adaptlab.retrieval import Index, holds, proved, recall_at_k, recall_table, stem, terms
+from adaptlab.embeddings import encoder, lsa
+from adaptlab.retrieval import (
+    DenseIndex,
+    Index,
+    build,
+    holds,
+    proved,
+    recall_at_k,
+    recall_grid,
+    recall_table,
+    stem,
+    terms,
+    touched,
+)
 from adaptlab.schemas import Chunk, Phrasing, Question, Quote
+from config import LabError
 
 TEXT = """# Bestiary
 
@@ -115,3 +137,108 @@ def test_recall_counts_questions_whose_proof_is_in_the_top_k():
     assert list(table["found"]) == [2, 2]
     assert recall_at_k(index, questions, 1) == 2 / 3
     assert (table["low"] < table["rate"]).all() and (table["rate"] < table["high"]).all()
+
+
+def test_recall_over_chunk_sizes_says_what_it_costs():
+    questions = [ask("Which Morale has the Fenhag?", "its Morale is 7"), ask("What do dogs bark at?", "dogs bark at")]
+    table = recall_grid(TEXT, questions, (100, 400), (1, 2))
+    assert list(table["size"]) == [100, 100, 400, 400] and list(table["k"]) == [1, 2, 1, 2]
+    assert table["series"].nunique() == 2 and (table["n"] == 2).all()
+    for size, part in table.groupby("size"):
+        index = build(TEXT, int(size))
+        shown = [sum(len(hit.text) for hit in index.search(q.text(), 2)) for q in questions]
+        assert part.set_index("k").loc[2, "characters"] == pytest.approx(sum(shown) / 2)
+        assert part.set_index("k").loc[2, "rate"] == recall_at_k(index, questions, 2, document=TEXT)
+
+
+def test_a_border_through_a_quote_touches_it_and_a_neighbour_does_not():
+    text = "Alpha beta gamma. Delta epsilon zeta. Eta theta."
+    question = ask("Q", "gamma. Delta")
+    left, right, far = piece(text[:17], 0), piece(text[18:37], 18), piece(text[38:], 38)
+    assert touched([left], question, text) and touched([right], question, text)
+    assert not touched([far], question, text)
+    assert not touched([left, right], question, text)  # together they hold it
+    assert not touched([left], ask("Q", "gamma. Delta", "Eta theta"), text)  # the other quote is not there at all
+    assert touched([left, far], ask("Q", "gamma. Delta", "Eta theta"), text)
+    assert not touched([left], question)  # without the document nobody knows what a part is
+
+
+@pytest.mark.parametrize("kind", trials.RETRIEVERS)
+def test_copies_and_near_copies_never_fill_the_top(kind):
+    """The real rulebook, every chunk there three times more: as it is, with a running number, with a word changed."""
+    text = documents.load(config.settings({"LAB_PROFILE": "mini"}).document)
+    whole = chunks(text, 800)[:60]
+    copies = [
+        c.model_copy(update={"id": f"{c.id}-copy", "start": c.start + 10**6, "end": c.end + 10**6}) for c in whole
+    ]
+    near = [c.model_copy(update={"id": f"{c.id}-near", "text": f"{c.text} Page {i}."}) for i, c in enumerate(whole)]
+    changed = [c.model_copy(update={"id": f"{c.id}-word", "text": c.text.replace(" the ", " that ", 1)}) for c in whole]
+    everything = [*whole, *copies, *near, *changed]
+    made = Index(everything) if kind == "bm25" else DenseIndex(everything, lsa([c.text for c in everything]))
+    for asked in ("What is the Armour Class?", whole[7].title, whole[30].text[:90]):
+        hits = made.search(asked, 5)
+        places = [hit.chunk_id.partition("-copy")[0].removesuffix("-near").removesuffix("-word") for hit in hits]
+        assert len(hits) == 5 and len(set(places)) == 5, asked
+
+
+ARTIFACTS = ("eval_with_context.json", "bon_with_context.json", "reanswers.json", "adapter_with_context.json")
+OPTIONAL = ("retriever_trial.json",)
+
+
+@pytest.mark.parametrize("name", [*ARTIFACTS, *OPTIONAL])
+def test_every_stored_hit_is_the_document_at_its_offsets(name):
+    settings = config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "prebuilt"})
+    path = settings.prebuilt_dir / name
+    if name in OPTIONAL and not path.exists():
+        pytest.skip(f"{name} has not been captured yet")
+    text = documents.load(settings.document)
+    stored = json.loads(path.read_text("utf-8"))
+    hits = [hit for generation in stored for hit in generation["hits"]]
+    assert len(hits) > 100
+    assert [hit["chunk_id"] for hit in hits if text[hit["start"] : hit["end"]] != hit["text"]] == []
+    shown = [g for g in stored if g["hits"]]
+    assert all(any(hit["text"] in g["messages"][-1]["content"] for hit in g["hits"]) for g in shown)
+
+
+def test_stored_contexts_are_what_the_retriever_returns_today():
+    settings = config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "prebuilt"})
+    text, profile = documents.load(settings.document), settings.profile
+    index = Index(chunks(text, profile.chunk_chars, profile.chunk_overlap), text)
+    stored = json.loads(Path(settings.prebuilt_dir / "eval_with_context.json").read_text("utf-8"))
+    for generation in stored[::12]:
+        found = [hit.model_dump() for hit in index.search(generation["phrasing"], profile.retrieval_k)]
+        assert found == generation["hits"], generation["question_id"]
+
+
+def test_embeddings_of_the_document_find_what_shares_no_word_with_the_query():
+    texts = [
+        "a warden keeps lamps",
+        "wardens guard lamps by night",
+        "lamps burn oil",
+        "oil is sold in jars",
+        "bread rises",
+    ]
+    embed = lsa(texts, dimensions=2)
+    index = DenseIndex([piece(text, 100 * i) for i, text in enumerate(texts)], embed)
+    assert index.search("bread", 1)[0].text == "bread rises"
+    assert len(index.search("warden", 3)) == 3
+    assert index.search("xylophone") == [] and DenseIndex([], embed).search("bread") == []
+    assert np.allclose(embed(["bread rises"]), embed(["rises bread"]))
+
+
+def test_a_retriever_that_does_not_exist_is_one_sentence():
+    with pytest.raises(LabError, match="choose one of bm25, embeddings"):
+        trials.retriever(TEXT, 200, 0, "guess")
+    words = trials.retriever_words({"size": 200, "overlap": 40, "k": 2, "retriever": "bm25"})
+    assert words == "bm25, 200 characters, overlap 40, k = 2"
+
+
+def test_an_encoder_on_disk_gives_one_row_a_text_whatever_stands_beside_it():
+    embed = encoder(config.MODELS_DIR / "mini-granite")
+    texts = ["The Fenhag lives in reeds.", "Wardens carry a lamp, and a warden's dogs bark at thieves all night long."]
+    together, alone = embed(texts), embed(texts[:1])
+    assert together.shape[0] == 2 and np.allclose(together[:1], alone, atol=1e-4)
+    found = build(TEXT, 150, embed=embed).search("The Fenhag lives in reeds.", 1)
+    assert found[0].text == TEXT[found[0].start : found[0].end]
+    with pytest.raises(LabError, match="holds no encoder"):
+        encoder(config.ROOT / "tests")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from scipy import stats as scipy_stats
 
+from adaptlab import stats
 from adaptlab.stats import (
+    before_looking,
+    detectable_words,
     exceeds,
+    exceeds_chance,
+    guess_verdict,
     holm,
     mcnemar_exact,
     mcnemar_power,
@@ -107,9 +113,9 @@ def test_an_interval_of_equal_values_is_a_point():
 def test_verdicts_are_words_from_the_test():
     assert verdict(0.01, 0.2) == "better"
     assert verdict(0.01, -0.2) == "worse"
-    assert verdict(0.2, 0.3) == "no detectable difference"
-    assert verdict(0.05, 0.3) == "no detectable difference"
-    assert verdict(float("nan"), 0.3) == "no detectable difference"
+    assert verdict(0.2, 0.3) == "no detectable difference at this size"
+    assert verdict(0.05, 0.3) == "no detectable difference at this size"
+    assert verdict(float("nan"), 0.3) == "no detectable difference at this size"
 
 
 def test_exceeds_is_fishers_exact_test_of_the_lady_tasting_tea() -> None:
@@ -117,3 +123,71 @@ def test_exceeds_is_fishers_exact_test_of_the_lady_tasting_tea() -> None:
     assert exceeds(3, 1, 4) == pytest.approx(17 / 70)
     assert exceeds(2, 0, 42) > 0.2
     assert exceeds(60, 3, 92) < 1e-10
+
+
+def test_exact_mcnemar_on_agrestis_approval_of_the_prime_minister():
+    """Agresti, Categorical Data Analysis, 2nd ed., table 10.1: 86 and 150 of 1,600 changed sides; z0^2 = 17.36."""
+    z = (86 - 150) / math.sqrt(86 + 150)
+    assert z * z == pytest.approx(17.36, abs=0.005)
+    exact = mcnemar_exact(86, 150)
+    assert exact == pytest.approx(scipy_stats.binomtest(86, 236).pvalue)
+    assert exact < 0.0001 and verdict(exact, 150 - 86) == "better"
+
+
+def test_exact_mcnemar_agrees_with_the_statsmodels_documentation():
+    """statsmodels.stats.contingency_tables.mcnemar's example of 121 and 59 discordant pairs: p = 4.434e-06."""
+    assert mcnemar_exact(121, 59) == pytest.approx(4.434e-06, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        # R's ?p.adjust and Wright (1992): ordered p times the number of hypotheses not yet rejected, made monotone
+        ([0.01, 0.02, 0.03, 0.04], [0.04, 0.06, 0.06, 0.06]),
+        # Holm (1979), step-down at alpha = .05: .01 and .005 are rejected, .03 and .04 no longer (k = 4)
+        ([0.005, 0.01, 0.03, 0.04], [0.02, 0.03, 0.06, 0.06]),
+        ([0.5, 0.6], [1.0, 1.0]),
+    ],
+)
+def test_holm_steps_down(p, adjusted):
+    assert holm(p) == pytest.approx(adjusted)
+    order = sorted(range(len(p)), key=p.__getitem__)
+    by_hand, highest = {}, 0.0
+    for rank, at in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[at]))
+        by_hand[at] = highest
+    assert holm(p) == pytest.approx([by_hand[at] for at in range(len(p))])
+
+
+def test_exceeds_chance_is_the_binomial_tail():
+    """Exactly sum_{i>=k} C(n,i) q^i (1-q)^(n-i)."""
+    tail = sum(math.comb(16, i) * 0.1**i * 0.9 ** (16 - i) for i in range(5, 17))
+    assert exceeds_chance(5, 16, 0.1) == pytest.approx(tail)
+    assert exceeds_chance(0, 16, 0.1) == 1.0
+
+
+def test_what_a_set_can_show_is_said_with_its_assumption():
+    smallest = smallest_detectable(92)
+    assert f"{smallest:.0%} or more" in detectable_words(92)
+    assert "disagree on 30%" in detectable_words(92)
+    assert detectable_words(8) == "no difference at all"
+
+
+def test_several_comparisons_can_show_less_than_one():
+    one, four = smallest_detectable(92), smallest_detectable(92, alpha=0.05 / 4)
+    assert four > one
+    assert f"{one:.0%}" in before_looking(92) and f"{four:.0%}" in before_looking(92, comparisons=4)
+    assert "4 of them read together" in before_looking(92, comparisons=4)
+
+
+def test_a_score_beside_its_guess_control_has_one_of_two_wordings():
+    assert guess_verdict(True) == "more than guessing explains"
+    assert guess_verdict(False) == "no more than guessing explains"
+
+
+def test_no_other_file_of_the_package_makes_these_words():
+    """Prose may quote them; code that builds a sentence takes them from `stats`."""
+    words = ("no detectable difference", 'than guessing explains"')
+    for path in sorted(Path(stats.__file__).parent.rglob("*.py")):
+        if path.name not in ("stats.py", "bestofn.py"):
+            assert not any(word in path.read_text("utf-8") for word in words), path.name
