@@ -187,6 +187,7 @@ def test_what_cannot_be_compared_is_never_passed(baseline):
     other = [score.model_copy(update={"question": "another gold"}) for score in baseline.scores]
     assert gate.against_baseline(changed(baseline, scores=other), baseline).outcome == "cannot be judged"
     assert gate.against_baseline(changed(baseline, scorer="0"), baseline).outcome == "cannot be judged"
+    assert gate.against_baseline(changed(baseline, context="none"), baseline).outcome == "cannot be judged"
     untimed = changed(baseline, timing="shares of batches")
     checks = gate.gate(untimed, baseline, gate.Targets(max_latency=1000))
     assert [check.outcome for check in checks] == ["pass", "cannot be judged"]
