@@ -190,8 +190,7 @@ def eval_import(arguments: argparse.Namespace, _rest: list[str]) -> int:
     scores = [imports.accuracy_note(items, asked) for items in imported.generations.values()]
     written = [] if arguments.check else imports.store(lab, arguments.file, imported)
     lines = [*imported.notes, *scores, *(f"Stored as {path}." for path in written)]
-    if arguments.check:
-        lines.append("Nothing was stored (--check).")
+    lines.append("Delete it to let the recap compute its own." if written else "Nothing was stored (--check).")
     value = {"notes": imported.notes, "scores": scores, "stored": [str(path) for path in written]}
     show(arguments, value, "\n".join(lines))
     return 0

@@ -47,6 +47,9 @@ def against_baseline(run: EvalRun, baseline: EvalRun) -> Check:
     if run.scorer != baseline.scorer:
         why = f"scored by scorer {run.scorer} and {baseline.scorer}: make the baseline again"
         return Check(name, "cannot be judged", f"the two were {why}.")
+    if run.context != baseline.context:
+        why = f"asked with context {run.context} and {baseline.context}: ask both in the same way"
+        return Check(name, "cannot be judged", f"the two were {why}.")
     known = {(score.question_id, score.question): score.strict for score in baseline.scores}
     pairs = [
         (known[score.question_id, score.question], score.strict)

@@ -91,7 +91,7 @@ def test_a_run_asks_the_endpoint_with_the_key_of_the_environment_and_never_store
 
 def test_a_killed_run_goes_on_where_it_stopped(url, tmp_path):
     out = tmp_path / "run.json"
-    asked = command("run", "--endpoint", url, "--sample", "all", "--context", "retrieved", "--out", str(out))
+    asked = command("run", "--endpoint", url, "--sample", "90", "--context", "retrieved", "--out", str(out))
     env = clean_environ(os.environ, shipped(tmp_path, LAB_ENDPOINT_KEY=KEY))
     with subprocess.Popen(asked, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 240
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_where_it_stopped(url, tmp_path):
     again = run(tmp_path, *asked[4:], LAB_ENDPOINT_KEY=KEY)
     assert again.returncode == 0, again.stderr
     found = {item.question_id: item for item in eval_runs.load(out).generations}
-    assert len(found) == len(QUESTIONS) and not kept[0].exists()
+    assert len(found) == 90 and not kept[0].exists()
     assert [found[item["question_id"]].seconds for item in early] == [item["seconds"] for item in early]
 
 
@@ -187,6 +187,7 @@ def test_what_cannot_be_compared_is_never_passed(baseline):
     other = [score.model_copy(update={"question": "another gold"}) for score in baseline.scores]
     assert gate.against_baseline(changed(baseline, scores=other), baseline).outcome == "cannot be judged"
     assert gate.against_baseline(changed(baseline, scorer="0"), baseline).outcome == "cannot be judged"
+    assert gate.against_baseline(changed(baseline, context="none"), baseline).outcome == "cannot be judged"
     untimed = changed(baseline, timing="shares of batches")
     checks = gate.gate(untimed, baseline, gate.Targets(max_latency=1000))
     assert [check.outcome for check in checks] == ["pass", "cannot be judged"]

@@ -130,7 +130,7 @@ def run_lm_eval(task: Path, model: str, model_args: str, out: Path) -> dict:
         str(out),
     ]
     env = clean_environ(os.environ, {"OPENAI_API_KEY": "none"}, offline, quiet)
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict = json.loads(out.read_text("utf-8"))
     return found
