@@ -132,6 +132,7 @@ class Profile:
     chunk_chars: int
     chunk_overlap: int
     part_chars: int | None
+    table_rows: int | None = None
     retrieval_k: int = 4
     retriever: str = "bm25"
     needs_gpu: bool = True
@@ -153,7 +154,13 @@ MINI = Profile(
     quantisation="nf4",
     lora=LoraSettings(),
     training=TrainingSettings(
-        epochs=7, batch_size=16, gradient_accumulation=1, learning_rate=2e-3, optimizer="adamw_torch", max_length=768
+        epochs=7,
+        batch_size=16,
+        gradient_accumulation=1,
+        learning_rate=2e-3,
+        optimizer="adamw_torch",
+        max_length=768,
+        replay_share=0.35,
     ),
     sampling=SamplingSettings(),
     generation_batch=64,
@@ -162,6 +169,7 @@ MINI = Profile(
     chunk_chars=800,
     chunk_overlap=0,
     part_chars=60_000,
+    table_rows=1,
     retrieval_k=3,  # a fourth finds a few more quotes but costs the miniature readings (seen on the benchmark)
     needs_gpu=False,
     offline=True,

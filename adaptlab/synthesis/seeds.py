@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 
 
-def seed_rows(document: str, chunks: Sequence[Chunk], facts: Sequence[Fact] = ()) -> pd.DataFrame:
+def seed_rows(
+    document: str, chunks: Sequence[Chunk], facts: Sequence[Fact] = (), *, table_rows: int | None = None
+) -> pd.DataFrame:
     """One row a chunk (chunk_id, title, document, masked). `attrs["dropped"]` lists the chunks with nothing left.
 
     Held-out facts name what is cut: the whole section of their entry, or in a table the entry's row. `masked` counts
-    the characters cut out of a chunk. A chunk that continues a table gets the table's head back.
+    the characters cut out of a chunk. A chunk that continues a table gets the table's head back. `table_rows` deals a
+    longer table out to several seed rows, each under the table's head and without a title: a small teacher confuses
+    the entries of a page, and takes the heading over a single row for the entry's name.
     """
     import pandas as pd
 
@@ -32,11 +36,28 @@ def seed_rows(document: str, chunks: Sequence[Chunk], facts: Sequence[Fact] = ()
         if not _has_content(text):
             dropped.append(chunk.id)
             continue
-        passage = f"{head}\n{text}" if head else text
-        rows.append({"chunk_id": chunk.id, "title": chunk.title, "document": passage, "masked": masked})
+        parts = _dealt(f"{head}\n{text}" if head else text, table_rows)
+        for number, passage in enumerate(parts, 1):
+            name = chunk.id if len(parts) == 1 else f"{chunk.id}-{number}"
+            title = chunk.title if len(parts) == 1 else ""
+            rows.append({"chunk_id": name, "title": title, "document": passage, "masked": masked})
     frame = pd.DataFrame(rows, columns=["chunk_id", "title", "document", "masked"])
     frame.attrs["dropped"] = dropped
     return frame
+
+
+def _dealt(passage: str, table_rows: int | None) -> list[str]:
+    """A passage whose one table has more than `table_rows` rows as several, with the words around it in each."""
+    lines = passage.split("\n")
+    at = [i for i, line in enumerate(lines) if line.lstrip().startswith("|")]
+    whole = not at or at[-1] - at[0] + 1 != len(at) or len(at) < 3 or not _is_separator(lines[at[1]])
+    if table_rows is None or whole or len(at) - 2 <= table_rows:
+        return [passage]
+    first, last = at[2], at[-1] + 1
+    return [
+        "\n".join([*lines[:first], *lines[start : min(start + table_rows, last)], *lines[last:]])
+        for start in range(first, last, table_rows)
+    ]
 
 
 def held_out_spans(document: str, facts: Sequence[Fact]) -> list[Span]:
