@@ -139,7 +139,7 @@ def test_exact_mcnemar_on_agrestis_approval_of_the_prime_minister():
     [(121, 59, 0.000004), (70, 59, 0.378688), (80, 59, 0.089452), (30, 60, 0.00206), (10, 30, 0.002221)],
 )
 def test_exact_mcnemar_agrees_with_vassarstats(b, c, p):
-    """Discordant pairs and p values that statsmodels quotes from VassarStats (its stats/tests/test_nonparametric.py)."""
+    """Discordant pairs and p values that statsmodels quotes from VassarStats (its test_nonparametric.py)."""
     assert mcnemar_exact(b, c) == pytest.approx(p, abs=1e-6)
 
 
