@@ -4,6 +4,8 @@ What is known to go wrong in its_hub 1.2.0, and what is done about it here:
 
 - One failed candidate or judge call fails the whole question, and there is no time limit. Every question has its own
   try and its own limit, is asked again once, and is kept with status `error` and the reason.
+- Its own limit on concurrency waits in threads: when a call fails, those that were still waiting wait for ever, and the
+  program hangs. So it gets no limit here; questions are asked one after the other, so at most N calls are under way.
 - A judge's reply that cannot be read becomes a score of 5.0, which can win, and nothing checks the range. The reward
   that wraps its judge turns both into UNREADABLE, below every score; they are counted and never shown as a score.
 - Candidates that do not parse vote together as one answer. Here each of them stands alone.
@@ -33,6 +35,7 @@ from adaptlab.stats import wilson
 from config import LabError
 
 UNREADABLE = -1.0
+UNLIMITED = -1
 INSTALL = "run pip install --no-deps its-hub==1.2.0 backoff==2.2.1"
 JUDGE_PROMPT = 'Score this conversation from 0 to 10. Answer with JSON only: {{"score": <number>}}\n\n{conversation}'
 Item = tuple[Question, Sequence[Message]]
@@ -66,7 +69,6 @@ class Product:
     budget: int = 8
     temperature: float = 0.8
     max_tokens: int = 64
-    concurrency: int = 16
     limit: float = 120.0
     attempts: int = 2
     on_done: Callable[[], Any] = field(default=lambda: None)
@@ -91,7 +93,7 @@ class Product:
         def algorithm(question: Question) -> tuple[Any, None]:
             from its_hub import LMOrchestrator, SelfConsistency
 
-            return SelfConsistency(_projection(question), orchestrator=LMOrchestrator(self.concurrency)), None
+            return SelfConsistency(_projection(question), orchestrator=LMOrchestrator(UNLIMITED)), None
 
         return self._all("SelfConsistency", items, algorithm)
 
@@ -102,7 +104,7 @@ class Product:
             from its_hub import BestOfN, LMOrchestrator
 
             reward = Agreement(question, reanswers.get(question.id, ""))
-            return BestOfN(reward, orchestrator=LMOrchestrator(self.concurrency)), reward
+            return BestOfN(reward, orchestrator=LMOrchestrator(UNLIMITED)), reward
 
         return self._all("BestOfN, re-answer", items, algorithm)
 
@@ -114,7 +116,7 @@ class Product:
 
             model = self.language_model(judge, 0.0)
             reward = CarefulJudge(LLMJudge(model, JUDGE_PROMPT, fallback_score=math.nan), model)
-            return BestOfN(reward, orchestrator=LMOrchestrator(self.concurrency)), reward
+            return BestOfN(reward, orchestrator=LMOrchestrator(UNLIMITED)), reward
 
         return self._all("BestOfN, LLM judge", items, algorithm)
 
