@@ -36,6 +36,7 @@ from config import LabError
 
 UNREADABLE = -1.0
 UNLIMITED = -1
+JUDGE = "BestOfN, LLM judge"
 INSTALL = "run pip install --no-deps its-hub==1.2.0 backoff==2.2.1"
 JUDGE_PROMPT = 'Score this conversation from 0 to 10. Answer with JSON only: {{"score": <number>}}\n\n{conversation}'
 Item = tuple[Question, Sequence[Message]]
@@ -118,7 +119,7 @@ class Product:
             reward = CarefulJudge(LLMJudge(model, JUDGE_PROMPT, fallback_score=math.nan), model)
             return BestOfN(reward, orchestrator=LMOrchestrator(UNLIMITED)), reward
 
-        return self._all("BestOfN, LLM judge", items, algorithm)
+        return self._all(JUDGE, items, algorithm)
 
     def _all(
         self, name: str, items: Sequence[Item], algorithm: Callable[[Question], tuple[Any, Any]]
@@ -166,7 +167,8 @@ class Product:
 def _record(name: str, question: Question, budget: int, found: Any, attempts: int, seconds: float) -> dict[str, Any]:
     """One question's outcome as plain data; with no readable score there is no choice, and the text is empty."""
     texts = [str(answer.get("content") or "") for answer in found.responses] if found else []
-    scores = [float(score) for score in getattr(found, "scores", [])]
+    scored = name != JUDGE or len(set(texts)) > 1  # equal candidates: its_hub asks no judge and says 1.0
+    scores = [float(score) for score in getattr(found, "scores", [])] if scored else []
     unreadable = sum(score == UNREADABLE for score in scores)
     chosen = texts[found.selected_index] if found and not (scores and unreadable == len(scores)) else ""
     return {
@@ -257,11 +259,11 @@ def sentence(records: Sequence[Mapping[str, Any]] | None, sample: int) -> str:
             "through the local endpoint, with SelfConsistency and with BestOfN, and two of them with its judge."
         )
     failed = sum(record["status"] == "error" for record in records)
-    scored = [record for record in records if record["scores"]]
-    unreadable, verdicts = sum(r["unreadable"] for r in scored), sum(len(r["scores"]) for r in scored)
+    judged = [record for record in records if record["algorithm"] == JUDGE]
+    unreadable, verdicts = sum(r["unreadable"] for r in judged), sum(len(r["scores"]) for r in judged)
     return (
         f"its_hub ran {len(records)} times with {sum(r['calls'] for r in records)} calls for candidates; {failed} "
-        f"questions failed; {unreadable} of {verdicts} scores could not be read and count as no score."
+        f"questions failed; {unreadable} of {verdicts} of its judge's scores could not be read and count as no score."
     )
 
 

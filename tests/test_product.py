@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adaptlab import product, serving
-from adaptlab.product import Agreement, CarefulJudge, Product, sentence, summary
+from adaptlab.product import JUDGE, Agreement, CarefulJudge, Product, sentence, summary
 from adaptlab.prompts import closed_book
 from adaptlab.schemas import Message, Phrasing, Question, Quote
 from config import LabError
@@ -118,6 +118,9 @@ def test_an_unreadable_verdict_is_no_score(scripted: str, monkeypatch: pytest.Mo
     hub = Product(scripted, "none", "student", budget=4)
     [record] = hub.judged([item(GULL)], "judge")
     assert record["unreadable"] == 4 and record["scores"] == [None] * 4 and record["text"] == ""
+    monkeypatch.setitem(Scripted.says, "Fenhag", ["It is 12."] * 4)
+    [equal] = hub.judged([item(FENHAG)], "judge")
+    assert equal["scores"] == [] and equal["text"] == "It is 12."  # nobody was asked, so there is no score to show
     monkeypatch.setattr(Scripted, "judge", '{"score": 8, "reasoning": "good"}')
     [record] = hub.judged([item(GULL)], "judge")
     assert record["unreadable"] == 0 and set(record["scores"]) == {8.0} and record["text"]
@@ -176,10 +179,12 @@ def test_the_summary_counts_errors_and_unreadable_scores() -> None:
     records = [
         {"algorithm": "A", "question_id": "Fenhag", "text": "12", "status": "ok", **none, **shared},
         {"algorithm": "A", "question_id": "Doomed", "text": "", "status": "error", **none, **shared},
-        {"algorithm": "B", "question_id": "Gullwight", "text": "", "scores": [None] * 4, "unreadable": 4,
+        {"algorithm": JUDGE, "question_id": "Gullwight", "text": "", "scores": [None] * 4, "unreadable": 4,
          "status": "ok", **shared},
     ]  # fmt: skip
     table = summary(records, [FENHAG, DOOMED, GULL]).set_index("algorithm")
     assert (table.loc["A", "right"], table.loc["A", "n"], table.loc["A", "errors"]) == (1, 2, 1)
-    assert table.loc["B", "unreadable scores"] == 4 and table.loc["A", "tokens"] == 12
-    assert "4 of 4 scores could not be read" in sentence(records, 3) and "1 questions failed" in sentence(records, 3)
+    assert table.loc[JUDGE, "unreadable scores"] == 4 and table.loc["A", "tokens"] == 12
+    assert "4 of 4 of its judge's scores could not be read" in sentence(
+        records, 3
+    ) and "1 questions failed" in sentence(records, 3)
