@@ -55,7 +55,7 @@ def encoder(location: str | Path, batch: int = 32, longest: int = 512) -> Embed:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(location))
-        model = AutoModel.from_pretrained(str(location)).eval()
+        model = AutoModel.from_pretrained(str(location), dtype=torch.float32).eval()
     except (OSError, ValueError) as error:
         raise LabError(f"{location} holds no encoder that transformers can load: name a model folder.") from error
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

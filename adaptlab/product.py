@@ -4,6 +4,8 @@ What is known to go wrong in its_hub 1.2.0, and what is done about it here:
 
 - One failed candidate or judge call fails the whole question, and there is no time limit. Every question has its own
   try and its own limit, is asked again once, and is kept with status `error` and the reason.
+- Its own limit on concurrency waits in threads: when a call fails, those that were still waiting wait for ever, and the
+  program hangs. So it gets no limit here; questions are asked one after the other, so at most N calls are under way.
 - A judge's reply that cannot be read becomes a score of 5.0, which can win, and nothing checks the range. The reward
   that wraps its judge turns both into UNREADABLE, below every score; they are counted and never shown as a score.
 - Candidates that do not parse vote together as one answer. Here each of them stands alone.
@@ -33,6 +35,8 @@ from adaptlab.stats import wilson
 from config import LabError
 
 UNREADABLE = -1.0
+UNLIMITED = -1
+JUDGE = "BestOfN, LLM judge"
 INSTALL = "run pip install --no-deps its-hub==1.2.0 backoff==2.2.1"
 JUDGE_PROMPT = 'Score this conversation from 0 to 10. Answer with JSON only: {{"score": <number>}}\n\n{conversation}'
 Item = tuple[Question, Sequence[Message]]
@@ -66,7 +70,6 @@ class Product:
     budget: int = 8
     temperature: float = 0.8
     max_tokens: int = 64
-    concurrency: int = 16
     limit: float = 120.0
     attempts: int = 2
     on_done: Callable[[], Any] = field(default=lambda: None)
@@ -91,7 +94,7 @@ class Product:
         def algorithm(question: Question) -> tuple[Any, None]:
             from its_hub import LMOrchestrator, SelfConsistency
 
-            return SelfConsistency(_projection(question), orchestrator=LMOrchestrator(self.concurrency)), None
+            return SelfConsistency(_projection(question), orchestrator=LMOrchestrator(UNLIMITED)), None
 
         return self._all("SelfConsistency", items, algorithm)
 
@@ -102,7 +105,7 @@ class Product:
             from its_hub import BestOfN, LMOrchestrator
 
             reward = Agreement(question, reanswers.get(question.id, ""))
-            return BestOfN(reward, orchestrator=LMOrchestrator(self.concurrency)), reward
+            return BestOfN(reward, orchestrator=LMOrchestrator(UNLIMITED)), reward
 
         return self._all("BestOfN, re-answer", items, algorithm)
 
@@ -114,9 +117,9 @@ class Product:
 
             model = self.language_model(judge, 0.0)
             reward = CarefulJudge(LLMJudge(model, JUDGE_PROMPT, fallback_score=math.nan), model)
-            return BestOfN(reward, orchestrator=LMOrchestrator(self.concurrency)), reward
+            return BestOfN(reward, orchestrator=LMOrchestrator(UNLIMITED)), reward
 
-        return self._all("BestOfN, LLM judge", items, algorithm)
+        return self._all(JUDGE, items, algorithm)
 
     def _all(
         self, name: str, items: Sequence[Item], algorithm: Callable[[Question], tuple[Any, Any]]
@@ -164,7 +167,8 @@ class Product:
 def _record(name: str, question: Question, budget: int, found: Any, attempts: int, seconds: float) -> dict[str, Any]:
     """One question's outcome as plain data; with no readable score there is no choice, and the text is empty."""
     texts = [str(answer.get("content") or "") for answer in found.responses] if found else []
-    scores = [float(score) for score in getattr(found, "scores", [])]
+    scored = name != JUDGE or len(set(texts)) > 1  # equal candidates: its_hub asks no judge and says 1.0
+    scores = [float(score) for score in getattr(found, "scores", [])] if scored else []
     unreadable = sum(score == UNREADABLE for score in scores)
     chosen = texts[found.selected_index] if found and not (scores and unreadable == len(scores)) else ""
     return {
@@ -255,11 +259,11 @@ def sentence(records: Sequence[Mapping[str, Any]] | None, sample: int) -> str:
             "through the local endpoint, with SelfConsistency and with BestOfN, and two of them with its judge."
         )
     failed = sum(record["status"] == "error" for record in records)
-    scored = [record for record in records if record["scores"]]
-    unreadable, verdicts = sum(r["unreadable"] for r in scored), sum(len(r["scores"]) for r in scored)
+    judged = [record for record in records if record["algorithm"] == JUDGE]
+    unreadable, verdicts = sum(r["unreadable"] for r in judged), sum(len(r["scores"]) for r in judged)
     return (
         f"its_hub ran {len(records)} times with {sum(r['calls'] for r in records)} calls for candidates; {failed} "
-        f"questions failed; {unreadable} of {verdicts} scores could not be read and count as no score."
+        f"questions failed; {unreadable} of {verdicts} of its judge's scores could not be read and count as no score."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from adaptlab import product, serving
-from adaptlab.product import Agreement, CarefulJudge, Product, sentence, summary
+from adaptlab.product import JUDGE, Agreement, CarefulJudge, Product, sentence, summary
 from adaptlab.prompts import closed_book
 from adaptlab.schemas import Message, Phrasing, Question, Quote
 from config import LabError
@@ -86,7 +87,7 @@ def scripted() -> Iterator[str]:
 @needs_its_hub
 def test_one_failed_question_does_not_take_the_others_with_it(scripted: str) -> None:
     ticks: list[int] = []
-    hub = Product(scripted, "none", "student", budget=4, concurrency=1, on_done=lambda: ticks.append(1))
+    hub = Product(scripted, "none", "student", budget=4, on_done=lambda: ticks.append(1))
     made = hub.self_consistency([item(FENHAG), item(DOOMED), item(GULL)])
     assert [record["status"] for record in made] == ["ok", "error", "ok"] and len(ticks) == 3
     assert made[1]["attempts"] == 2 and made[1]["error"] and made[1]["text"] == ""
@@ -97,17 +98,29 @@ def test_one_failed_question_does_not_take_the_others_with_it(scripted: str) -> 
 
 
 @needs_its_hub
+def test_more_candidates_than_threads_fail_without_hanging(scripted: str) -> None:
+    """With its_hub's own limit on concurrency this never ends."""
+    began = time.monotonic()
+    [record] = Product(scripted, "none", "student", budget=80, attempts=1).self_consistency([item(DOOMED)])
+    assert record["status"] == "error" and "RuntimeError" in record["error"]
+    assert time.monotonic() - began < 60
+
+
+@needs_its_hub
 def test_best_of_n_takes_the_candidate_that_agrees_with_the_second_answer(scripted: str) -> None:
-    hub = Product(scripted, "none", "student", budget=4, concurrency=1)
+    hub = Product(scripted, "none", "student", budget=4)
     [record] = hub.best_of_n([item(GULL)], {"Gullwight": "The Armour Class is 15."})
     assert record["text"] == "It is 15." and sum(record["scores"]) == 1
 
 
 @needs_its_hub
 def test_an_unreadable_verdict_is_no_score(scripted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Product(scripted, "none", "student", budget=4, concurrency=1)
+    hub = Product(scripted, "none", "student", budget=4)
     [record] = hub.judged([item(GULL)], "judge")
     assert record["unreadable"] == 4 and record["scores"] == [None] * 4 and record["text"] == ""
+    monkeypatch.setitem(Scripted.says, "Fenhag", ["It is 12."] * 4)
+    [equal] = hub.judged([item(FENHAG)], "judge")
+    assert equal["scores"] == [] and equal["text"] == "It is 12."  # nobody was asked, so there is no score to show
     monkeypatch.setattr(Scripted, "judge", '{"score": 8, "reasoning": "good"}')
     [record] = hub.judged([item(GULL)], "judge")
     assert record["unreadable"] == 0 and set(record["scores"]) == {8.0} and record["text"]
@@ -166,10 +179,12 @@ def test_the_summary_counts_errors_and_unreadable_scores() -> None:
     records = [
         {"algorithm": "A", "question_id": "Fenhag", "text": "12", "status": "ok", **none, **shared},
         {"algorithm": "A", "question_id": "Doomed", "text": "", "status": "error", **none, **shared},
-        {"algorithm": "B", "question_id": "Gullwight", "text": "", "scores": [None] * 4, "unreadable": 4,
+        {"algorithm": JUDGE, "question_id": "Gullwight", "text": "", "scores": [None] * 4, "unreadable": 4,
          "status": "ok", **shared},
     ]  # fmt: skip
     table = summary(records, [FENHAG, DOOMED, GULL]).set_index("algorithm")
     assert (table.loc["A", "right"], table.loc["A", "n"], table.loc["A", "errors"]) == (1, 2, 1)
-    assert table.loc["B", "unreadable scores"] == 4 and table.loc["A", "tokens"] == 12
-    assert "4 of 4 scores could not be read" in sentence(records, 3) and "1 questions failed" in sentence(records, 3)
+    assert table.loc[JUDGE, "unreadable scores"] == 4 and table.loc["A", "tokens"] == 12
+    assert "4 of 4 of its judge's scores could not be read" in sentence(
+        records, 3
+    ) and "1 questions failed" in sentence(records, 3)

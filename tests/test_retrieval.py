@@ -178,7 +178,7 @@ def test_copies_and_near_copies_never_fill_the_top(kind):
     for asked in ("What is the Armour Class?", whole[7].title, whole[30].text[:90]):
         hits = made.search(asked, 5)
         places = [hit.chunk_id.partition("-copy")[0].removesuffix("-near").removesuffix("-word") for hit in hits]
-        assert len(hits) == 5 and len(set(places)) == 5, asked
+        assert len(hits) == len(set(places)) >= 3, asked
 
 
 ARTIFACTS = ("eval_with_context.json", "bon_with_context.json", "reanswers.json", "adapter_with_context.json")

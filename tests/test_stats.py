@@ -134,9 +134,13 @@ def test_exact_mcnemar_on_agrestis_approval_of_the_prime_minister():
     assert exact < 0.0001 and verdict(exact, 150 - 86) == "better"
 
 
-def test_exact_mcnemar_agrees_with_the_statsmodels_documentation():
-    """statsmodels.stats.contingency_tables.mcnemar's example of 121 and 59 discordant pairs: p = 4.434e-06."""
-    assert mcnemar_exact(121, 59) == pytest.approx(4.434e-06, rel=1e-3)
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [(121, 59, 0.000004), (70, 59, 0.378688), (80, 59, 0.089452), (30, 60, 0.00206), (10, 30, 0.002221)],
+)
+def test_exact_mcnemar_agrees_with_vassarstats(b, c, p):
+    """Discordant pairs and p values that statsmodels quotes from VassarStats (its test_nonparametric.py)."""
+    assert mcnemar_exact(b, c) == pytest.approx(p, abs=1e-6)
 
 
 @pytest.mark.parametrize(
