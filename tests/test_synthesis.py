@@ -113,6 +113,27 @@ def test_a_chunk_of_which_only_the_head_of_a_table_is_left_is_listed_as_dropped(
     assert goods in seeds.attrs["dropped"] and goods not in set(seeds["chunk_id"])
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_long_table_is_dealt_out_under_its_head_and_nothing_of_it_is_lost(rows: int) -> None:
+    names = ["Lamp Hook", "Bell Jar", "Tar Pot", "Reed Pipe", "Clay Bell"]
+    table = "\n".join(f"| {name} | {price} terns |" for price, name in enumerate(names, 3))
+    text = f"# Goods\n\nAsk at the blue door.\n\n| Item | Price |\n|---|---|\n{table}\n\nNo credit is given.\n"
+    seeds = synthesis.seed_rows(text, documents.chunks(text, 2000), table_rows=rows)
+    assert len(seeds) == -(-len(names) // rows) and seeds["chunk_id"].is_unique and not any(seeds["title"])
+    for passage in seeds["document"]:
+        assert passage.startswith("Ask at the blue door.\n\n| Item | Price |\n|---|---|\n|")
+        assert passage.endswith("|\n\nNo credit is given.")
+        assert 1 <= sum(name in passage for name in names) <= rows
+    assert [name for name in names if any(name in passage for passage in seeds["document"])] == names
+
+
+def test_prose_and_short_tables_stay_as_they_are_when_tables_are_dealt_out() -> None:
+    chunks = documents.chunks(DOCUMENT, 450)
+    longest = max(chunk.text.count("\n|") for chunk in chunks)
+    dealt = synthesis.seed_rows(DOCUMENT, chunks, table_rows=longest)
+    assert dealt.equals(synthesis.seed_rows(DOCUMENT, chunks))
+
+
 def test_a_fact_under_another_heading_is_named() -> None:
     wrong = FACTS[4].model_copy(update={"section": "Goods"})
     with pytest.raises(LabError, match=r"brasswhelk-morale.*'Goods'"):
