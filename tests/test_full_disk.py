@@ -111,7 +111,9 @@ def test_a_full_disk_stops_a_step_with_one_sentence_and_the_next_run_asks_only_t
     assert done.stderr.endswith("teacher.jsonl cannot be written (No space left on device): make room on its disk.\n")
     assert 0 < int(kept) < COUNT
     assert len(asked(server)) == COUNT
-    assert sum(asked(server).values()) <= COUNT + 3  # what was on its way when the disk was full is asked twice
+    once = sum(times == 1 for times in asked(server).values())
+    assert once >= int(kept)  # only what was on its way when the disk was full is asked twice
+    assert max(asked(server).values()) <= 2
     assert torn(tmp_path / "copy") == []
 
 
