@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import errno
+import logging
 import os
 import signal
 import socket
@@ -152,6 +153,7 @@ def _end_on_signals(server: Any, batcher: Batcher) -> None:
 
     def handle_exit(number: int, frame: Any) -> None:
         batcher.break_off()
+        logging.getLogger("uvicorn.error").disabled = True  # a second Ctrl-C cancels the shutdown, with a traceback
         as_before(number, frame)
 
     server.handle_exit = handle_exit
