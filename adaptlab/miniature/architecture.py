@@ -6,39 +6,56 @@ import re
 from typing import Any
 
 from torch import Tensor
-from transformers import GraniteConfig, GraniteForCausalLM, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    GraniteConfig,
+    Phi3Config,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+)
 
 from adaptlab.miniature.tokenizer import VOCABULARY, WINDOW
 
-WIDTH: dict[str, Any] = {
+WIDE: dict[str, Any] = {
     "hidden_size": 256,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "intermediate_size": 480,
 }
-LAYERS = {"mini-granite": 6, "mini-teacher": 10}
+SMALL: dict[str, Any] = {**WIDE, "hidden_size": 192, "intermediate_size": 384}
+EVERY_HEAD: dict[str, Any] = {**SMALL, "num_key_value_heads": 4, "intermediate_size": 352}
+GRANITE: dict[str, Any] = {
+    "embedding_multiplier": 6.0,
+    "residual_multiplier": 0.6,
+    "attention_multiplier": 0.1,
+    "logits_scaling": 2.0,
+}
+FAMILY: dict[str, tuple[Any, dict[str, Any]]] = {
+    "mini-granite": (GraniteConfig, {**GRANITE, **WIDE, "num_hidden_layers": 6}),
+    "mini-teacher": (GraniteConfig, {**GRANITE, **WIDE, "num_hidden_layers": 10}),
+    "mini-granite-s": (GraniteConfig, {**GRANITE, **SMALL, "num_hidden_layers": 4}),
+    "mini-qwen2": (Qwen2Config, {**SMALL, "num_hidden_layers": 5}),
+    "mini-phi3": (Phi3Config, {**EVERY_HEAD, "num_hidden_layers": 5}),
+}
 GROWN_AFTER = (1, 2, 3, 4)
 
 
-def build(name: str, tokenizer: PreTrainedTokenizerBase) -> GraniteForCausalLM:
+def build(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A randomly initialised member of the family."""
-    config = GraniteConfig(
+    kind, own = FAMILY[name]
+    config = kind(
         vocab_size=VOCABULARY,
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-        embedding_multiplier=6.0,
-        residual_multiplier=0.6,
-        attention_multiplier=0.1,
-        logits_scaling=2.0,
         initializer_range=0.02,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
-        num_hidden_layers=LAYERS[name],
-        **WIDTH,
+        **own,
     )
-    return GraniteForCausalLM(config)
+    return AutoModelForCausalLM.from_config(config)
 
 
 def grow(trunk: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.models.granite import modeling_granite
+from transformers.models.phi3 import modeling_phi3
+from transformers.models.qwen2 import modeling_qwen2
 
 BLOCK = 128
 NAME = "blocked"
@@ -82,22 +84,26 @@ def blocked_attention(
 
 
 def fuse_elementwise() -> None:
-    """Compile Granite's norm, activation and rotation; does nothing where no C++ compiler is installed."""
+    """Compile norm, activation and rotation of the family; does nothing where no C++ compiler is installed."""
     if not shutil.which("g++"):
         return
     gated = torch.compile(lambda gate, up: functional.silu(gate) * up, dynamic=True)
-    norm = torch.compile(modeling_granite.GraniteRMSNorm.forward, dynamic=True)
-    rotation = torch.compile(modeling_granite.apply_rotary_pos_emb, dynamic=True)
 
-    def feed_forward(self: Any, hidden: Tensor) -> Tensor:
+    def separate(self: Any, hidden: Tensor) -> Tensor:
         return self.down_proj(gated(self.gate_proj(hidden), self.up_proj(hidden)))
 
-    for owner, name, replacement in (
-        (modeling_granite.GraniteRMSNorm, "forward", norm),
-        (modeling_granite.GraniteMLP, "forward", feed_forward),
-        (modeling_granite, "apply_rotary_pos_emb", rotation),
+    def joined(self: Any, hidden: Tensor) -> Tensor:
+        return self.down_proj(gated(*self.gate_up_proj(hidden).chunk(2, dim=-1)))
+
+    for module, kind, feed_forward in (
+        (modeling_granite, "Granite", separate),
+        (modeling_qwen2, "Qwen2", separate),
+        (modeling_phi3, "Phi3", joined),
     ):
-        setattr(owner, name, replacement)
+        norm = getattr(module, f"{kind}RMSNorm")
+        norm.forward = torch.compile(norm.forward, dynamic=True)
+        getattr(module, f"{kind}MLP").forward = feed_forward
+        module.apply_rotary_pos_emb = torch.compile(module.apply_rotary_pos_emb, dynamic=True)
 
 
 AttentionInterface.register(NAME, blocked_attention)

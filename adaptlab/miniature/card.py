@@ -12,20 +12,20 @@ USES = {
     "mini-granite": "The student of the lab's `mini` profile: it reads, refuses, recalls and is adapted.",
     "mini-teacher": "The teacher of the lab's `mini` profile: it writes question-answer pairs and answers again.",
 }
+MULTIPLIERS = " Its multipliers are not 1, so that\ncode which drops one fails a test."
 CARD = """---
 license: apache-2.0
 language: en
 library_name: transformers
-tags: [granite, miniature, model-adaptation-lab]
+tags: [{family}, miniature, model-adaptation-lab]
 ---
 
 # {name}
 
 {use}
 
-A GraniteForCausalLM with {parameters:,} parameters ({layers} layers of width {width}), a byte-level BPE vocabulary of
-{vocabulary:,} and a window of {window:,} tokens, stored in bfloat16. Its multipliers are not 1, so that code which
-drops one fails a test.
+A {kind} with {parameters:,} parameters ({layers} layers of width {width}), a byte-level BPE vocabulary of
+{vocabulary:,} and a window of {window:,} tokens, stored in bfloat16.{multipliers}
 
 ## Training
 
@@ -67,6 +67,9 @@ def write(folder: Path, measured: list[dict[str, Any]], stages: list[dict[str, A
     text = CARD.format(
         name=folder.name,
         use=USES[folder.name],
+        kind=config["architectures"][0],
+        family=config["model_type"],
+        multipliers=MULTIPLIERS if "logits_scaling" in config else "",
         parameters=_parameters(folder),
         layers=config["num_hidden_layers"],
         width=config["hidden_size"],

@@ -23,7 +23,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from torch.nn import functional
 from tqdm import tqdm
-from transformers import AutoTokenizer, GraniteForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from adaptlab.miniature import architecture, attention
 from adaptlab.miniature.corpus import conversations
@@ -100,14 +100,14 @@ def collate(group: list, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def weighted_loss(
-    model: GraniteForCausalLM, ids: torch.Tensor, mask: torch.Tensor, stage: Stage, pad: int, generator: torch.Generator
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, stage: Stage, pad: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Summed loss over the assistant's words and a weighted share of the rest; also the answers' own sum and count."""
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     targets, assistant = ids[:, 1:], mask[:, 1:]
     sampled = torch.rand(targets.shape, generator=generator) < stage.text_share
     chosen = assistant | (sampled & (targets != pad))
-    logits = model.lm_head(hidden[chosen]).float() / model.config.logits_scaling
+    logits = model.lm_head(hidden[chosen]).float() / getattr(model.config, "logits_scaling", 1.0)  # Granite has one
     losses = functional.cross_entropy(logits, targets[chosen], reduction="none")
     answers = assistant[chosen]
     total = torch.where(answers, losses, losses * stage.text_weight).sum()
