@@ -95,7 +95,7 @@ def doctor(arguments: argparse.Namespace, _rest: list[str]) -> int:
         "why": lab.settings.why,
         "mode": lab.settings.mode,
         "device": provenance.device_text(),
-        "document": lab.settings.document.name,
+        "document": lab.settings.document_name,
         "libraries": provenance.library_versions(),
         "obstacles": obstacles,
         "prebuilt": lab.settings.prebuilt_dir.is_dir(),
