@@ -80,14 +80,16 @@ def to_markdown(data: bytes, name: str) -> tuple[str, list[str]]:
     """The Markdown of a PDF, and notes on what was lost; a `LabError` for one that cannot be read or has no text."""
     pages = _pages(data, name)
     rows = [row for page in pages for row in page]
+    if not pages:
+        raise LabError(f"The document {name} is a PDF without pages: save it again.")
     if sum(len(row.text) for row in rows) < TEXT_PER_PAGE * len(pages):
         raise LabError(
             f"The document {name} is a PDF of {len(pages)} pages with hardly any text, so its pages are scans: "
             "run text recognition on it first (for example ocrmypdf), then try again."
         )
-    heads = Heads.of(pages)
-    blocks: list[str] = []
     shape = Shape.of(rows)
+    heads = Heads.of(pages, shape.size)
+    blocks: list[str] = []
     before: list[Row] = []
     for number, page in enumerate(pages, 1):
         body, edges = _split_edges(page, number, heads)
@@ -168,9 +170,10 @@ class Heads:
 
     keys: frozenset[str]
     ahead: int | None
+    largest: float  # a line of this size is a heading, though it may begin with the page's number
 
     @classmethod
-    def of(cls, pages: Sequence[Sequence[Row]]) -> Heads:
+    def of(cls, pages: Sequence[Sequence[Row]], size: float) -> Heads:
         """What stands at the edge of at least three pages and of a good part of all."""
         least = max(3, EDGE_SHARE * len(pages))
         keys: Counter[str] = Counter()
@@ -183,12 +186,13 @@ class Heads:
         return cls(
             frozenset(key for key, count in keys.items() if count >= least),
             common[0][0] if common and common[0][1] >= least else None,
+            HEADING_SCALE * size,
         )
 
     def hold(self, row: Row, number: int) -> bool:
         """Whether a line at the edge of page `number` is page furniture."""
         return _furniture_key(row) in self.keys or (
-            self.ahead is not None and number + self.ahead in _outer_numbers(row) and len(row.text) <= 80
+            self.ahead is not None and number + self.ahead in _outer_numbers(row) and row.size < self.largest
         )
 
 
