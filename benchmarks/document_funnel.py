@@ -117,7 +117,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     ended = ", ".join(f"{count} {status}" for status, count in found["documents"].items())
     print(
-        f"{found['document']}: {found['chunks']} chunks, {found['seed_rows']} seed rows, {found['calls']} calls: {ended}"
+        f"{found['document']}: {found['chunks']} chunks, {found['seed_rows']} seed rows, "
+        f"{found['calls']} calls: {ended}"
     )
     for line in found["funnel"]:
         print(f"  {line['rows']:5d}  {line['stage']}{': ' + line['reason'] if line['reason'] else ''}")
@@ -130,7 +131,8 @@ def main(argv: list[str] | None = None) -> int:
         seen = found[which]
         decided = seen["right"] + seen["wrong"]
         print(
-            f"{words}, {decided} name a column of their table: {seen['right']} state its cell, {seen['wrong']} another's"
+            f"{words}, {decided} name a column of their table: "
+            f"{seen['right']} state its cell, {seen['wrong']} something else"
         )
     for row in found["kept_rows"][:10]:
         print(f"  kept: {row['question']!r} {row['answer']!r}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 import config
 from adaptlab import documents, workbench
+from adaptlab.documents import reading
 from config import LabError
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -255,6 +257,15 @@ def test_the_converted_text_is_stored_once_and_found_again(tmp_path, make_lab):
     assert "Burns badly." in workbench.document(changed) and changed.document_hash != first
 
 
+def test_a_replay_reads_the_stored_text_and_needs_no_library(tmp_path, make_lab, monkeypatch):
+    path = write(tmp_path, "oil.docx", WORD)
+    lab = make_lab(LAB_DOCUMENT=str(path))
+    text = workbench.document(lab)
+    shutil.copytree(lab.settings.live_dir, lab.settings.prebuilt_dir)
+    monkeypatch.setattr(reading, "LIBRARIES", {**reading.LIBRARIES, "DOCX": ("no_such_library",)})
+    assert workbench.document(make_lab(LAB_DOCUMENT=str(path), LAB_MODE="prebuilt")) == text
+
+
 def test_a_text_file_is_read_where_it_lies_and_stored_nowhere(make_lab, document):
     lab = make_lab()
     assert workbench.document(lab) == document.read_text("utf-8")
@@ -329,8 +340,6 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, fault):
 
 
 def test_a_missing_library_is_one_sentence_with_its_pip_command(tmp_path, monkeypatch):
-    from adaptlab.documents import reading
-
     monkeypatch.setattr(reading, "LIBRARIES", {**reading.LIBRARIES, "PDF": ("no_such_library",)})
     with pytest.raises(LabError, match="no_such_library is missing here: pip install pypdf"):
         documents.load(write(tmp_path, "book.pdf", BOOK))
