@@ -16,7 +16,7 @@ import pytest
 
 import config
 from adaptlab import documents, workbench
-from adaptlab.documents import reading
+from adaptlab.documents import markup, reading
 from config import LabError
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -337,6 +337,20 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, fault):
         documents.load(path)
     said = str(caught.value)
     assert name in said and str(tmp_path) not in said and "\n" not in said and said.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.html", b"<p>words</p>" * 100_000, "has over 1 MB of HTML: split it"),
+        ("a.docx", docx("".join(paragraph(f"Words {number}") for number in range(20_000))), "holds over 1 MB of XML"),
+    ],
+    ids=["HTML", "DOCX"],
+)
+def test_more_markup_than_can_be_parsed_is_one_sentence(tmp_path, monkeypatch, name, data, says):
+    monkeypatch.setattr(markup, "MOST_MARKUP", 1_000_000)
+    with pytest.raises(LabError, match=says):
+        documents.load(write(tmp_path, name, data))
 
 
 def test_a_missing_library_is_one_sentence_with_its_pip_command(tmp_path, monkeypatch):

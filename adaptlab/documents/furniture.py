@@ -17,6 +17,8 @@ PAGE_NUMBER = re.compile(
     r"^\W*(?:(?:page|p\.|pg\.?|seite)\s*)?(\d{1,4})(?:\s*(?:of|/|von)\s*\d{1,4})?\W*$", re.IGNORECASE
 )
 BOOK_AND_PAGE = re.compile(r"^(\S.{0,60}?)(?:\s{2,}|\t|\s*[|·•—–]\s*|\s+page\s+)(\d{1,4})$", re.IGNORECASE)
+LINE_END = 60  # characters in which a page number and its leaders are looked for
+LONGEST_ENTRY = 300  # characters of an entry that are compared
 LEAST_ENTRIES = 4  # so many links in a row are a contents list
 LEAST_PAGES = 5  # so many page numbers that only rise are those of pages
 MOST_LEAP = 4  # a page number follows another by at most so much
@@ -66,7 +68,7 @@ def _entry_runs(lines: Sequence[Line]) -> list[tuple[int, int]]:
         body = [line.text for line in lines[at + 1 : end] if line.kind in ("text", "table")]
         if not body or not CONTENTS.match(lines[at].text.strip(" :")):
             continue
-        entries = [text for text in body if PAGE_ENTRY.search(text) or _plain(text) in titles]
+        entries = [text for text in body if PAGE_ENTRY.search(text[-LINE_END:]) or _plain(text) in titles]
         if len(body) >= LEAST_ENTRIES - 1 and len(entries) >= 0.6 * len(body):
             found.append((at + 1, end))
     return found
@@ -105,6 +107,6 @@ def _alone(lines: Sequence[Line], at: int) -> bool:
 
 def _plain(text: str) -> str:
     """A line's words, without list marks, links, leaders and a page number at its end."""
-    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text[:LONGEST_ENTRY])
     text = re.sub(r"^\W*(?:[-*+]|\d+[.)])?\s*|[\s.…|]*\d{0,4}\W*$", "", text)
     return " ".join(text.casefold().split())

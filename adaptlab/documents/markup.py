@@ -11,6 +11,7 @@ from typing import Any
 from config import LabError
 
 MOST_UNPACKED = 400_000_000  # bytes that a DOCX may unpack to
+MOST_MARKUP = 50_000_000  # bytes of HTML, or of all XML in a DOCX; parsed, they take many times as much memory
 MOST_RATIO = 200  # times its packed size, where it is over a tenth of that
 DROPPED = "script style noscript template svg iframe object canvas nav head button select".split()
 
@@ -20,6 +21,8 @@ def html_to_markdown(data: bytes | str, name: str) -> tuple[str, list[str]]:
     from bs4 import BeautifulSoup, UnicodeDammit
     from bs4.element import Comment
 
+    if len(data) > MOST_MARKUP:
+        raise LabError(f"The document {name} has over {MOST_MARKUP // 10**6} MB of HTML: split it, or save it as text.")
     if isinstance(data, bytes):
         decoded = UnicodeDammit(data, ["utf-8"], is_html=True).unicode_markup
         if decoded is None:
@@ -69,8 +72,13 @@ def _checked_zip(data: bytes, name: str) -> None:
                 )
             if "word/document.xml" not in {item.filename for item in items}:
                 raise LabError(f"The document {name} is a zip file but no DOCX: save it as DOCX, PDF or Markdown.")
-            for item in items:
-                if item.filename.endswith((".xml", ".rels")) and b"<!DOCTYPE" in archive.read(item)[:2000]:
+            parts = [item for item in items if item.filename.endswith((".xml", ".rels"))]
+            if sum(item.file_size for item in parts) > MOST_MARKUP:
+                raise LabError(f"The document {name} holds over {MOST_MARKUP // 10**6} MB of XML: split it.")
+            for item in parts:
+                with archive.open(item) as stream:
+                    begin = stream.read(2000)
+                if b"<!DOCTYPE" in begin:
                     raise LabError(f"The document {name} declares XML entities, which no DOCX does: save it again.")
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise LabError(f"The document {name} is a damaged DOCX: open it and save it again.") from error
