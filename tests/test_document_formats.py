@@ -234,6 +234,19 @@ def test_a_folder_is_read_in_the_order_of_names_without_hidden_and_other_files(t
     assert reading.text == "# a/c.txt\n\nWords of a/c.txt.\n\n# b.md\n\nWords of b.md.\n\n"
 
 
+def test_headings_that_all_files_share_are_no_running_heads_but_those_within_a_file_are(tmp_path):
+    for number in range(12):
+        body = f"## Overview\n\nWhat file {number} is about.\n"
+        write(tmp_path / "book", f"{number:02d}.md", body)
+    pages = "".join(f"## HARBOUR BOOK\n\nPage {i} of the book.\n\n{i}\n\n" for i in range(1, 11))
+    write(tmp_path / "book", "pages.md", pages)
+    text = documents.load(tmp_path / "book")
+    assert documents.running_heads(text) == {"HARBOUR BOOK"}
+    made = documents.chunks(text, 100)
+    assert {chunk.title for chunk in made if "What file 7" in chunk.text} == {"07.md > Overview"}
+    assert [c.text for c in made if c.title == "pages.md"] == [f"Page {i} of the book." for i in range(1, 11)]
+
+
 def test_a_copy_of_a_file_is_left_out_and_that_is_said(tmp_path):
     paths = [write(tmp_path, name, "# Tides\n\nHigh at noon.\n") for name in ("tides.md", "copy.md")]
     reading = documents.read(paths)

@@ -42,9 +42,15 @@ def _raw_lines(text: str) -> Iterator[tuple[int, int, str]]:
         start += len(line) + 1
 
 
-def _headings(text: str) -> Counter[str]:
-    found = (HEADING.match(line) for _, _, line in _raw_lines(text))
-    return Counter(" ".join(match[2].split()) for match in found if match)
+def _headings(text: str) -> list[Counter[str]]:
+    """How often each heading stands in a document; of several files, in each of them by itself."""
+    counts: list[Counter[str]] = [Counter()]
+    for match in (HEADING.match(line) for _, _, line in _raw_lines(text)):
+        if match and furniture.names_file(match[2], len(match[1])):
+            counts.append(Counter())
+        elif match:
+            counts[-1][" ".join(match[2].split())] += 1
+    return counts
 
 
 def running_heads(text: str) -> set[str]:
@@ -54,10 +60,11 @@ def running_heads(text: str) -> set[str]:
     "TREASURE" in "PART 7: TREASURE".
     """
     found = _headings(text)
-    parts = {head.partition(": ")[2] for head in found}
+    parts = {head.partition(": ")[2] for counts in found for head in counts}
     return {
         head
-        for head, count in found.items()
+        for counts in found
+        for head, count in counts.items()
         if count > RUNNING_HEAD_REPEATS or (head.isupper() and (count > CAPITAL_HEAD_REPEATS or head in parts))
     }
 

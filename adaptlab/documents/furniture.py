@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from config import CONVERTED_SUFFIXES, TEXT_SUFFIXES
+
 CONTENTS = re.compile(
     r"^(table of contents|contents|list of (figures|tables)|index|(alphabetical|subject|general) index"
     r"|inhalt(sverzeichnis)?|table des mati[eè]res|sommaire|[ií]ndice|inhoud(sopgave)?)$",
@@ -33,6 +35,11 @@ class Line:
     kind: str  # "heading", "noise", "blank", "table", "text"
     text: str
     level: int = 0
+
+
+def names_file(title: str, level: int) -> bool:
+    """Whether a heading is the name of a file, under which its text stands in a document of several files."""
+    return level == 1 and title.lower().endswith((*TEXT_SUFFIXES, *CONVERTED_SUFFIXES))
 
 
 def contents_lists(lines: list[Line]) -> list[Line]:
@@ -76,10 +83,12 @@ def _entry_runs(lines: Sequence[Line]) -> list[tuple[int, int]]:
 
 def page_numbers(lines: list[Line]) -> list[Line]:
     """Mark page numbers as noise: lines of their own that hold a number, the same words beside it, and that rise."""
-    groups: dict[str, list[tuple[int, int]]] = {}
+    groups: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    file = 0
     for at, line in enumerate(lines):
+        file += line.kind == "heading" and names_file(line.text, line.level)
         if line.kind == "text" and _alone(lines, at) and (found := _page_number(line.text)) is not None:
-            groups.setdefault(found[0], []).append((at, found[1]))
+            groups.setdefault((file, found[0]), []).append((at, found[1]))
     result = list(lines)
     for marks in groups.values():
         leaps = [two - one for (_, one), (_, two) in zip(marks, marks[1:], strict=False)]
