@@ -271,6 +271,6 @@ def _odd_line(text: str, lines: Sequence[Line], kinds: Sequence[str], at: int, l
     if found := ODD_LETTERS.search(raw):
         said = f"the letter U+{ord(found[0]):04X} is invisible, private or a lost one: replace it"
         yield _problem(text, at + 1, line, "odd letter", said, max(line.start, line.start + found.start() - 20))
-    if kinds[at] != "table" and WIDE_BLANKS.search(raw.strip()):
+    if kinds[at] != "table" and WIDE_BLANKS.search(raw.strip().lstrip(": ")):
         said = "three blanks and more between words are left from a justified page: make them one"
         yield _problem(text, at + 1, line, "wide blanks", said)
