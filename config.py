@@ -19,6 +19,8 @@ DOCUMENT_FOLDER = ROOT / "02SyntheticDataGen"
 RULEBOOK: str | None = "The-Sea-That-Left.md"  # None takes the only Markdown file of its folder
 MODES = ("auto", "live", "prebuilt")
 DEFAULT_SEED = 20261
+TEXT_SUFFIXES = (".md", ".markdown", ".txt")
+CONVERTED_SUFFIXES = (".html", ".htm", ".xhtml", ".pdf", ".docx")  # read by adaptlab.documents
 MINI_PART = "Part Four"  # the part of the shipped rulebook that the mini profile synthesises from
 
 
@@ -278,12 +280,30 @@ class Settings:
     endpoint: Endpoint
     outputs_dir: Path
     prebuilt_root: Path
+    sources: tuple[Path, ...] = ()
+    keep_furniture: bool = False
     part_title: str | None = None
     benchmark: Path | None = None
     root: Path = ROOT
     models_dir: Path = MODELS_DIR
     flows_dir: Path = DOCUMENT_FOLDER / "flows"
     benchmarks_dir: Path = ROOT / "benchmarks"
+
+    @property
+    def converted(self) -> bool:
+        """True where the document is not one text file: its text is then made once, and stored with the results."""
+        return len(self.sources) > 1 or not is_plain_text(self.document)
+
+    @property
+    def document_name(self) -> str:
+        """The document's name for people."""
+        more = f" and {len(self.sources) - 1} more" if len(self.sources) > 1 else ""
+        return f"{self.document.name}{more}"
+
+    @property
+    def document_variable(self) -> str:
+        """What LAB_DOCUMENT must say for another process to read the same."""
+        return os.pathsep.join(str(path) for path in self.sources)
 
     @property
     def live_dir(self) -> Path:
@@ -326,13 +346,15 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
     env = {**read_env_file(ROOT / ".env"), **os.environ} if environ is None else dict(environ)
     env = {name: value.strip() for name, value in env.items()}
     mode = _choice(env, "LAB_MODE", MODES, "auto")
-    document = _document(env)
+    sources = _documents(env)
+    document = sources[0]
     if need_document:
-        check_document(document, "LAB_DOCUMENT" if env.get("LAB_DOCUMENT") else "the shipped document")
+        for source in sources:
+            check_document(source, "LAB_DOCUMENT" if env.get("LAB_DOCUMENT") else "the shipped document")
     prebuilt_root = _folder(env, "LAB_PREBUILT", ROOT / "prebuilt")
-    slug = slugify(document.stem)
+    slug = slugify(document.stem + (f" and {len(sources) - 1} more" if len(sources) > 1 else ""))
     profile, why = _profile(env, mode, prebuilt_root, slug)
-    shipped = document.parent == DOCUMENT_FOLDER
+    shipped = len(sources) == 1 and document.parent == DOCUMENT_FOLDER and not document.is_dir()
     return Settings(
         profile=profile,
         why=why,
@@ -345,6 +367,8 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
         outputs_dir=_folder(env, "LAB_OUTPUTS", ROOT / "outputs"),
         prebuilt_root=prebuilt_root,
         benchmark=Path(env["LAB_BENCHMARK"]).expanduser() if env.get("LAB_BENCHMARK") else None,
+        sources=sources,
+        keep_furniture=_choice(env, "LAB_FURNITURE", ("skip", "keep"), "skip") == "keep",
         part_title=env.get("LAB_PART") or (MINI_PART if shipped and profile is MINI else None),
     )
 
@@ -366,11 +390,19 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def check_document(path: Path, named_by: str) -> None:
-    """Raise a LabError unless `path` is a text in UTF-8 with something in it."""
+    """Raise a LabError unless `path` is a text in UTF-8 with something in it, a file to convert, or a folder of such.
+
+    What a file to convert holds is checked when it is read.
+    """
     if path.is_dir():
-        raise LabError(f"{named_by} is a folder, {path}: name one Markdown or text file.")
+        if not document_files(path):
+            wanted = "put a Markdown, text, HTML, PDF or DOCX file into it, or name one"
+            raise LabError(f"{named_by} is a folder without documents, {path}: {wanted}.")
+        return
     if not path.is_file():
         raise LabError(f"{named_by} names {path}, which does not exist: name one Markdown or text file.")
+    if not is_plain_text(path) and path.stat().st_size:
+        return
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
@@ -381,6 +413,18 @@ def check_document(path: Path, named_by: str) -> None:
         raise LabError(f"{named_by} names {path}, which is no text in UTF-8: convert it to plain text first.")
     if not text.strip():
         raise LabError(f"{named_by} names {path}, which is empty: name a Markdown or text file with words in it.")
+
+
+def is_plain_text(path: Path) -> bool:
+    """True for a file that is read as it is: no folder, and no format that is converted."""
+    return path.suffix.lower() not in CONVERTED_SUFFIXES and not path.is_dir()
+
+
+def document_files(folder: Path) -> list[Path]:
+    """The documents in a folder and below it, sorted by name; hidden ones are left out."""
+    known = (*TEXT_SUFFIXES, *CONVERTED_SUFFIXES)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in known and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def slugify(text: str) -> str:
@@ -419,14 +463,16 @@ def _profile(env: Mapping[str, str], mode: str, prebuilt_root: Path, slug: str) 
     return fitting, found if fitting is not MINI else f"{found}, which is too small for the other profiles"
 
 
-def _document(env: Mapping[str, str]) -> Path:
-    """The path that LAB_DOCUMENT names, else the shipped rulebook."""
+def _documents(env: Mapping[str, str]) -> tuple[Path, ...]:
+    """The paths that LAB_DOCUMENT names, parted as in PATH (: or, on Windows, ;), else the shipped rulebook."""
     if env.get("LAB_DOCUMENT"):
-        return _path(env["LAB_DOCUMENT"])
+        whole = _path(env["LAB_DOCUMENT"])
+        named = [part.strip() for part in env["LAB_DOCUMENT"].split(os.pathsep) if part.strip()]
+        return (whole,) if whole.exists() or len(named) < 2 else tuple(dict.fromkeys(_path(part) for part in named))
     if RULEBOOK is not None:
-        return DOCUMENT_FOLDER / RULEBOOK
+        return (DOCUMENT_FOLDER / RULEBOOK,)
     shipped = sorted(path for path in DOCUMENT_FOLDER.glob("*.md") if path.stem.lower() != "readme")
-    return shipped[0] if shipped else DOCUMENT_FOLDER / "rulebook.md"
+    return (shipped[0] if shipped else DOCUMENT_FOLDER / "rulebook.md",)
 
 
 def _path(text: str) -> Path:

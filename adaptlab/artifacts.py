@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from adaptlab import fingerprint, kinds, progress, provenance
+from adaptlab.documents import sources_hash
 from adaptlab.files import (
     Partial,
     atomic_write_json,
@@ -170,7 +171,7 @@ class Lab:
         """What the key is made of, by words that a sentence can use."""
         plain = fingerprint.canonical(step_settings, "settings")
         parts = {"the artifact": artifact.file, "the profile": self.profile.name, "the seed": str(self._seed)}
-        parts["the document"] = self._document_hash
+        parts["the document"] = self.document_hash
         parts |= {f"setting {name}": fingerprint.digest(value) for name, value in plain.items()}
         parts |= {f"input {name}": record.sha256 for name, record in inputs.items()}
         records = [provenance.model_record(spec, self.settings.root) for spec in specs]
@@ -183,9 +184,12 @@ class Lab:
         return self.settings.seeds.base
 
     @cached_property
-    def _document_hash(self) -> str:
-        check_document(self.settings.document, "the document")
-        return sha256_path(self.settings.document)
+    def document_hash(self) -> str:
+        """What stands for the document in keys: its sources' hash, and whether page furniture is kept."""
+        for source in self.settings.sources:
+            check_document(source, "the document")
+        found = sources_hash(self.settings.sources)
+        return f"{found} with page furniture" if self.settings.keep_furniture else found
 
     # ------------------------------------------------------------------------------------------- results
 

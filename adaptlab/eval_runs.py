@@ -132,8 +132,8 @@ def _described(lab: Lab) -> dict[str, Any]:
     path = workbench.benchmark_path(lab)
     return {
         "profile": lab.profile.name,
-        "document": lab.settings.document.name,
-        "document_sha256": sha256_path(lab.settings.document),
+        "document": lab.settings.document_name,
+        "document_sha256": lab.document_hash,
         "benchmark": path.name,
         "benchmark_sha256": sha256_path(path),
         "scorer": SCORER_VERSION,

@@ -293,7 +293,7 @@ def store(lab: Lab, path: Path, imported: Imported) -> list[Path]:
         bound = {
             "the artifact": artifact.file,
             "the profile": lab.profile.name,
-            "the document": sha256_path(lab.settings.document),
+            "the document": lab.document_hash,
             f"input {source.name}": source.sha256,
         }
         record = Provenance(

@@ -6,6 +6,7 @@ import hashlib
 import html
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def banner(lab: Lab) -> str:
         ("device", _device_words(lab)),
         ("student", _model_words(settings.student)),
         ("teacher", _model_words(settings.teacher)),
-        ("document", f"{settings.document.name} ({_size(settings.document)})"),
+        ("document", f"{settings.document_name} ({_size(settings.sources)})"),
     ]
     rows += [("missing", sentence) for sentence in _missing(lab)]
     return "\n".join([f"Model Adaptation Lab: {lab.notebook}", *(f"  {name:<9} {text}" for name, text in rows)])
@@ -186,6 +187,9 @@ def _missing(lab: Lab) -> list[str]:
     return [f"{obstacle}: {means}" for obstacle in dict.fromkeys(found) if obstacle]
 
 
-def _size(path: Path) -> str:
+def _size(paths: Sequence[Path]) -> str:
     """The size of a file for people."""
-    return f"{path.stat().st_size / 1000:.0f} KB" if path.is_file() else "missing"
+    if not all(path.exists() for path in paths):
+        return "missing"
+    files = [file for path in paths for file in (config.document_files(path) if path.is_dir() else [path])]
+    return f"{sum(file.stat().st_size for file in files) / 1000:.0f} KB"

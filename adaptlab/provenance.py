@@ -19,7 +19,7 @@ Origin = Literal["live", "prebuilt", "mixed", "imported"]
 IMPORTED: Literal["imported"] = "imported"  # an earlier workshop day's result, put in the place of a step's own
 LIBRARIES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "sdg-hub", "rank-bm25", "pandas",
-    "numpy", "scipy", "statsmodels",
+    "numpy", "scipy", "statsmodels", "pypdf", "mammoth", "markdownify",
 )  # fmt: skip
 WEIGHT_FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "chat_template*", "*.jinja")
 

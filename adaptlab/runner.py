@@ -207,7 +207,7 @@ def _execute(run: Run, notebook: NotebookNode, title: str) -> None:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         if os.environ.get("LAB_DOCUMENT"):
-            variables["LAB_DOCUMENT"] = str(run.settings.document)
+            variables["LAB_DOCUMENT"] = run.settings.document_variable
         folder = run.cwd or scratch / "work"
         folder.mkdir(parents=True, exist_ok=True)
         with Bars(title, kernel.code_cells(notebook), feed) as bars:
@@ -272,7 +272,7 @@ def _read(path: Path) -> NotebookNode:
 def heading(settings: Settings) -> str:
     """What a report is of, in one line."""
     words = {"prebuilt": "replay of the prebuilt results", "live": "live run", "auto": "run"}
-    return f"{words[settings.mode]}, profile {settings.profile.name}, document {settings.document.name}"
+    return f"{words[settings.mode]}, profile {settings.profile.name}, document {settings.document_name}"
 
 
 def selected(first: str | None, last: str | None, notebooks: Sequence[str] = NOTEBOOKS) -> list[str]:

@@ -24,12 +24,27 @@ if TYPE_CHECKING:
 
 FACTS = "facts.jsonl"
 BENCHMARK = "benchmark.jsonl"
+DOCUMENT_TEXT = "document.md"  # what a document in other formats, or of several files, was converted to
 KNOCK = "Are you there?"
 
 
 def document(lab: Lab) -> str:
     """The whole text of the document that `LAB_DOCUMENT` names, or of the shipped rulebook."""
-    return documents.load(lab.settings.document)
+    if not lab.settings.converted:
+        return documents.load(lab.settings.document)
+    return str(converted(lab).data)
+
+
+def converted(lab: Lab) -> Result:
+    """The text of a document that is not one text file, made once and stored: all quotes and offsets refer to it."""
+
+    def convert() -> str:
+        reading = documents.read(lab.settings.sources)
+        for note in reading.notes:
+            lab.say(note)
+        return reading.text
+
+    return lab.step(DOCUMENT_TEXT, convert, settings={"converter": documents.CONVERTER}, models=())
 
 
 def benchmark_path(lab: Lab) -> Path:
@@ -60,7 +75,8 @@ def facts(lab: Lab, text: str) -> list[Fact]:
 
 def chunks(lab: Lab, text: str) -> list[Chunk]:
     """The document's chunks at the profile's size."""
-    return documents.chunks(text, size=lab.profile.chunk_chars, overlap=lab.profile.chunk_overlap)
+    size, overlap = lab.profile.chunk_chars, lab.profile.chunk_overlap
+    return documents.chunks(text, size, overlap, keep_furniture=lab.settings.keep_furniture)
 
 
 def index(lab: Lab, text: str) -> Index:

@@ -34,6 +34,7 @@ PARTS = (
     Part("make lab, after installation", "lab", 720, False),
     Part("make demo, after installation", "demo", 60, True),
     Part("make test, after installation", "test", 1500, False),
+    Part("seed rows of a whole book", "documents", 20, True),
 )
 
 
@@ -91,9 +92,23 @@ def measure(part: Part, scratch: Path) -> Measured:
     """Measure one part; only the installation makes an environment of its own."""
     if part.target == "env":
         return Measured(part, *make("env", scratch, f"VENV={scratch / 'venv'}"))
+    if part.target == "documents":
+        return Measured(part, *_documents())
     if part.target == "demo":
         make("env-demo", scratch)
     return Measured(part, *make(part.target, scratch))
+
+
+def _documents() -> tuple[float, int]:
+    """Seconds and exit code of benchmarks/documents.py, which checks its memory and what it made too."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "documents.py"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not done.stdout.strip():
+        print(f"{done.stderr.strip()[-300:]}", file=sys.stderr)
+        return 0.0, done.returncode or 1
+    told = json.loads(done.stdout)
+    print(f"  {', '.join(told['files'])}: {told['peak_megabytes']:.0f} MB, {told['verdict']}", file=sys.stderr)
+    return told["seconds"], 0 if told["verdict"] in ("within", "over") else 1
 
 
 def table(found: list[Measured]) -> str:

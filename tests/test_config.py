@@ -94,9 +94,11 @@ def test_a_bad_document_is_named(tmp_path, lab_environ, content, told):
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_folder_as_document_is_named(tmp_path, lab_environ):
-    with pytest.raises(config.LabError, match="is a folder"):
-        config.settings({**lab_environ, "LAB_DOCUMENT": str(tmp_path)})
+def test_a_folder_without_documents_is_named(tmp_path, lab_environ):
+    (tmp_path / "empty" / ".hidden.md").parent.mkdir()
+    (tmp_path / "empty" / ".hidden.md").write_text("# Not seen\n", "utf-8")
+    with pytest.raises(config.LabError, match="is a folder without documents"):
+        config.settings({**lab_environ, "LAB_DOCUMENT": str(tmp_path / "empty")})
 
 
 def test_the_document_names_the_folders(tmp_path, lab_environ):

@@ -145,7 +145,7 @@ def test_text_before_the_first_heading_is_kept():
         ("missing.md", None, "does not exist"),
         ("empty.md", b" \n\n", "is empty"),
         ("binary.md", b"abc\x00\x01", "binary"),
-        ("book.pdf", b"%PDF-1.7 ...", "binary"),
+        ("book.pdf", b"%PDF-1.7 ...", "damaged PDF"),
         ("latin.md", "Wächter".encode("latin-1"), "not UTF-8"),
     ],
 )

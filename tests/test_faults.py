@@ -48,13 +48,14 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ({"LAB_DOCUMENT": "missing.md"}, "missing.md, which does not exist: name one Markdown or text file."),
         ({"LAB_DOCUMENT": "empty.md"}, "empty.md, which is empty: name a Markdown or text file with words in it."),
         ({"LAB_DOCUMENT": "binary.md"}, "binary.md, which is no text in UTF-8: convert it to plain text first."),
-        ({"LAB_DOCUMENT": "adaptlab"}, "adaptlab: name one Markdown or text file."),
+        ({"LAB_DOCUMENT": "none"}, "none: put a Markdown, text, HTML, PDF or DOCX file into it, or name one."),
         ({"LAB_ENDPOINT_URL": "here"}, "is 'here': give a URL such as http://localhost:8000/v1, or leave it unset."),
     ],
     ids=["profile", "mode", "missing", "empty", "binary", "folder", "url"],
 )
 def test_a_fault_at_the_start_is_one_sentence_exit_code_2_and_touches_nothing(home: Path, fault: dict, words: str):
     (home / "empty.md").write_text(" \n")
+    (home / "none").mkdir(exist_ok=True)
     (home / "binary.md").write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
     before = tree(home)
     commands = {name: start(home, *name.split(), **fault) for name in ("run --to 00", "verify prebuilt")}

@@ -1,4 +1,4 @@
-"""Documents become sections and chunks that keep their exact offsets into the source."""
+"""Texts become sections and chunks that keep their exact offsets into the text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from adaptlab.documents import furniture
+from adaptlab.documents.furniture import Line
 from adaptlab.schemas import Chunk, Hit, Section
 from config import LabError
 
@@ -26,48 +27,12 @@ SEPARATOR_ROW = re.compile(r"^\s*\|?\s*:?-{2,}.*$")
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a document with its offsets (`end` leaves out the line break) and what it is."""
-
-    start: int
-    end: int
-    kind: str  # "heading", "noise", "blank", "table", "text"
-    text: str
-    level: int = 0
-
-
-@dataclass(frozen=True)
 class Block:
     """A paragraph or a table: consecutive lines of one kind."""
 
     start: int
     end: int
     kind: str
-
-
-def load(path: str | Path) -> str:
-    """The text of a Markdown or text file; every offset of the lab counts characters of this string."""
-    path = Path(path)
-    if not path.exists():
-        raise LabError(f"The document {path.name} does not exist: set LAB_DOCUMENT to a Markdown or text file.")
-    if path.is_dir():
-        raise LabError(f"The document {path.name} is a folder: set LAB_DOCUMENT to one Markdown or text file.")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise LabError(f"The document {path.name} cannot be read ({error.strerror}): check its permissions.") from error
-    if b"\x00" in data or data.startswith(b"%PDF"):
-        raise LabError(f"The document {path.name} is a binary file: convert it to Markdown or plain text first.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LabError(
-            f"The document {path.name} is not UTF-8 text (byte {error.start}): save it as UTF-8 and try again."
-        ) from error
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        raise LabError(f"The document {path.name} is empty: set LAB_DOCUMENT to a file that has text.")
-    return text
 
 
 def _raw_lines(text: str) -> Iterator[tuple[int, int, str]]:
@@ -77,9 +42,15 @@ def _raw_lines(text: str) -> Iterator[tuple[int, int, str]]:
         start += len(line) + 1
 
 
-def _headings(text: str) -> Counter[str]:
-    found = (HEADING.match(line) for _, _, line in _raw_lines(text))
-    return Counter(" ".join(match[2].split()) for match in found if match)
+def _headings(text: str) -> list[Counter[str]]:
+    """How often each heading stands in a document; of several files, in each of them by itself."""
+    counts: list[Counter[str]] = [Counter()]
+    for match in (HEADING.match(line) for _, _, line in _raw_lines(text)):
+        if match and furniture.names_file(match[2], len(match[1])):
+            counts.append(Counter())
+        elif match:
+            counts[-1][" ".join(match[2].split())] += 1
+    return counts
 
 
 def running_heads(text: str) -> set[str]:
@@ -89,16 +60,20 @@ def running_heads(text: str) -> set[str]:
     "TREASURE" in "PART 7: TREASURE".
     """
     found = _headings(text)
-    parts = {head.partition(": ")[2] for head in found}
+    parts = {head.partition(": ")[2] for counts in found for head in counts}
     return {
         head
-        for head, count in found.items()
+        for counts in found
+        for head, count in counts.items()
         if count > RUNNING_HEAD_REPEATS or (head.isupper() and (count > CAPITAL_HEAD_REPEATS or head in parts))
     }
 
 
-def _lines(text: str) -> list[Line]:
-    """Classify every line; running heads, images and contents entries with dot leaders are noise."""
+def lines_of(text: str, keep_furniture: bool = False) -> list[Line]:
+    """Classify every line; running heads, page numbers, images and contents lists are noise.
+
+    `keep_furniture` makes running heads and contents lists text; they are still no headings of sections.
+    """
     heads = running_heads(text)
     lines: list[Line] = []
     fenced = False
@@ -118,7 +93,16 @@ def _lines(text: str) -> list[Line]:
         else:
             kind = "table" if raw.lstrip().startswith("|") else "text"
         lines.append(Line(start, end, kind, title or raw, len(match[1]) if match else 0))
-    return _contents_tables(lines)
+    lines = furniture.page_numbers(furniture.contents_lists(_contents_tables(lines)))
+    return [_kept(text, line) for line in lines] if keep_furniture else lines
+
+
+def _kept(text: str, line: Line) -> Line:
+    """A line of page furniture as text; what only places an image stays noise."""
+    raw = text[line.start : line.end]
+    if line.kind != "noise" or IMAGE.match(raw):
+        return line
+    return Line(line.start, line.end, "table" if raw.lstrip().startswith("|") else "text", raw)
 
 
 def _contents_tables(lines: list[Line]) -> list[Line]:
@@ -137,7 +121,7 @@ def _contents_tables(lines: list[Line]) -> list[Line]:
 
 def sections(text: str) -> list[Section]:
     """The sections of a Markdown text in order; each ends where the next heading starts."""
-    return _sections(text, _lines(text))
+    return _sections(text, lines_of(text))
 
 
 def _sections(text: str, lines: list[Line]) -> list[Section]:
@@ -252,15 +236,16 @@ def _merged(found: list[Section], size: int) -> list[tuple[list[str], list[Secti
     return groups
 
 
-def chunks(text: str, size: int = 700, overlap: int = 0) -> list[Chunk]:
+def chunks(text: str, size: int = 700, overlap: int = 0, *, keep_furniture: bool = False) -> list[Chunk]:
     """Verbatim slices of about `size` characters: split at headings, then paragraphs, then sentences.
 
     A table is split only where it is larger than a chunk, and only between rows. The heading line of a section is in
-    the chunk's title and not in its text, except where tiny sections share a chunk.
+    the chunk's title and not in its text, except where tiny sections share a chunk. Running heads, page numbers and
+    contents lists stand in no chunk, unless `keep_furniture` asks for them.
     """
     if size < 100 or not 0 <= overlap < size:
         raise LabError(f"Chunk size {size} with overlap {overlap}: size must be 100 or more, overlap less than size.")
-    lines = _lines(text)
+    lines = lines_of(text, keep_furniture)
     starts = [line.start for line in lines]
     made: list[Chunk] = []
     for path, group in _merged(_sections(text, lines), size):
