@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,15 +179,22 @@ def _chat(value: Any, name: str, roles: Sequence[str]) -> Iterator[tuple[str, st
 
 
 def _text(value: Any, name: str, may_be_empty: bool = False) -> Iterator[tuple[str, str]]:
+    yield from ((name, what) for what in text_faults(value, may_be_empty))
+
+
+def text_faults(value: Any, may_be_empty: bool = False) -> Iterator[str]:
+    """What is wrong with one text by itself."""
     if not isinstance(value, str):
-        yield name, f"a text belongs here, not {type(value).__name__}"
+        yield f"a text belongs here, not {type(value).__name__}"
         return
     if not value.strip() and not may_be_empty:
-        yield name, "the text is empty"
+        yield "the text is empty"
     if "\ufffd" in value:
-        yield name, "a replacement character (U+FFFD) shows that the text was read in a wrong encoding before"
-    if any(ord(letter) < 32 and letter not in "\n\r\t" for letter in value):
-        yield name, "a control character stands in the text; remove it"
+        yield "a replacement character (U+FFFD) shows that the text was read in a wrong encoding before"
+    if any(unicodedata.category(letter) == "Cc" and letter not in "\n\r\t" for letter in value):
+        yield "a control character stands in the text; remove it"
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+        yield "half of a character pair stands in the text, which no file in UTF-8 can hold; remove it"
 
 
 def format_of(row: dict[str, Any]) -> str | None:
