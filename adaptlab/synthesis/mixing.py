@@ -198,8 +198,9 @@ def _ordered(rows: Sequence[Row], seed: int) -> list[Row]:
 
 def _grouped(rows: Sequence[Row], stratum: Stratum, seed: int) -> list[list[Row]]:
     """Rows that belong together, stratum after stratum, in an order that `seed` draws within each."""
-    groups = [(sorted({stratum(row) for row in group})[0], key, group) for key, group in _together(rows).items()]
-    return [group for _, _, group in sorted(groups, key=lambda item: (item[0], _mark(item[1], seed), item[1]))]
+    groups = [(min(map(stratum, group)), key, group) for key, group in _together(rows).items()]
+    groups.sort(key=lambda item: (item[0], _mark(item[1], seed), item[1]))
+    return [_ordered(group, seed) for _, _, group in groups]
 
 
 def _together(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -222,6 +223,49 @@ def _together(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return groups
 
 
+def _links(row: Row) -> list[str]:
+    """What a row must not be parted from; the facts, or without any the chunk, and what it asks."""
+    chunk = [f"chunk {row.chunk_id}"] if row.chunk_id else []
+    return [*([f"fact {name}" for name in row.fact_ids] or chunk), f"asked {_asked(row)}"]
+
+
+# ------------------------------------------------------------------------------------------------------ balance
+
+
+def balanced(
+    rows: Sequence[Row],
+    stratum: Stratum,
+    how: Literal["under", "over"] = "under",
+    target: int | None = None,
+    seed: int = 0,
+) -> list[Row]:
+    """The rows with every stratum cut to `target` rows (`under`) or filled up to it with copies (`over`).
+
+    Without a target, that is the smallest stratum's size, or the largest's. A copy says whose it is in
+    `generator["copy_of"]`; no row is copied twice before every row of its stratum was copied once.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in _ordered(rows, seed):
+        groups[stratum(row)].append(row)
+    sizes = [len(group) for group in groups.values()]
+    if how not in ("under", "over") or not sizes or (target is not None and target < 1):
+        raise LabError("Balancing needs rows, `under` or `over`, and a target from 1 on.")
+    wanted = target or (min(sizes) if how == "under" else max(sizes))
+    if how == "under":
+        return [row for name in sorted(groups) for row in groups[name][:wanted]]
+    return [row for name in sorted(groups) for row in (*groups[name], *_copies(groups[name], wanted))]
+
+
+def _copies(group: Sequence[Row], wanted: int) -> list[Row]:
+    """As many copies as a stratum lacks."""
+    made = []
+    for number in range(max(0, wanted - len(group))):
+        row, copy = group[number % len(group)], number // len(group) + 2
+        generator = {**row.generator, "copy_of": row.id}
+        made.append(row.model_copy(update={"id": f"{row.id}-copy{copy}", "generator": generator}))
+    return made
+
+
 # ---------------------------------------------------------------------------------------------- a learning curve
 
 
@@ -230,8 +274,9 @@ def learning_curve(
 ) -> list[Subset]:
     """Nested subsets of whole facts: of each size as near as whole facts come, and last all rows.
 
-    Each subset holds the smaller ones, and has about the same mixture of strata. Sizes that the rows do not reach are
-    left out. Pass the synthetic rows only, and `mix` each subset with the same parts: those nest too.
+    Each subset holds the smaller ones, and has about the same mixture of strata. Sizes that whole facts do not reach
+    or do not tell apart are left out. Pass the synthetic rows only, and `mix` each subset with the same parts: those
+    nest too.
     """
     if not rows or any(size < 1 for size in sizes):
         raise LabError("A learning curve needs rows, and sizes from 1 on.")
@@ -239,17 +284,17 @@ def learning_curve(
     kind = stratum or _source
     for group in _grouped(rows, kind, seed):
         strata[min(kind(row) for row in group)].append(group)
-    # Each stratum's groups are spread evenly from 0 to 1, so that every beginning of the whole order is a fair sample.
+    # Each stratum's groups are spread evenly from 0 to 1, so that every beginning of the order is a fair sample.
     spread = [
         ((at + 0.5) / len(groups), name, group) for name, groups in strata.items() for at, group in enumerate(groups)
     ]
     order = [group for _, _, group in sorted(spread, key=lambda item: item[:2])]
     counts = [sum(map(len, order[:end])) for end in range(1, len(order) + 1)]
-    subsets = []
-    for size in sorted({size for size in sizes if size < len(rows)}):
-        end = min(range(len(order)), key=lambda at: (abs(counts[at] - size), at)) + 1
-        subsets.append(_subset(f"{size} rows", order[:end]))
-    return [*subsets, _subset("all rows", order)]
+    ends: dict[int, int] = {}
+    for size in sorted(size for size in sizes if size < len(rows)):
+        ends.setdefault(min(range(len(order)), key=lambda at, size=size: (abs(counts[at] - size), at)) + 1, size)
+    nested = [_subset(f"{size} rows", order[:end]) for end, size in ends.items() if end < len(order)]
+    return [*nested, _subset("all rows", order)]
 
 
 def _subset(name: str, groups: Sequence[Sequence[Row]]) -> Subset:
