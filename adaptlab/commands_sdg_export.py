@@ -53,7 +53,7 @@ def _formats(text: str) -> tuple[str, ...]:
 
 def sdg_export(arguments: argparse.Namespace, _rest: list[str]) -> int:
     """Export rows."""
-    from adaptlab import dataset_card, exports, workbench
+    from adaptlab import dataset_card, exports, verify_data, workbench
     from adaptlab.artifacts import Lab
     from adaptlab.files import atomic_write_text
     from adaptlab.synthesis import mixing
@@ -62,11 +62,13 @@ def sdg_export(arguments: argparse.Namespace, _rest: list[str]) -> int:
     pairs, training = lab.result("synthetic_qa_pairs"), lab.result("training_data")
     table = pairs.data.fillna("")
     rows = [*training.data, *(row for path in arguments.own for row in mixing.read_own_rows(path))]
-    changed = 0
+    changed = None
     if arguments.clean:
         table, rows, changed = _cleaned(table, rows)
-    facts = workbench.facts(lab, workbench.document(lab))
-    stratum = mixing.by_form(facts)
+    student, longest = lab.settings.student, lab.profile.training.max_length
+    tokenizer = None if student.remote else verify_data.tokenizer_at_hand(student.location)
+    rows, left = exports.fitting(rows, tokenizer, longest)
+    stratum = mixing.by_form(workbench.facts(lab, workbench.document(lab)))
     splits = mixing.split(rows, stratum=stratum, seed=lab.settings.seeds.training) if arguments.split else None
     splits = splits or {"train": rows}
     others = [name for name in arguments.formats if name != "pairs"]
@@ -76,12 +78,28 @@ def sdg_export(arguments: argparse.Namespace, _rest: list[str]) -> int:
     if others:
         exported += exports.export_rows(splits, arguments.out, others)
     origin = dataset_card.origin_of(lab, [training, pairs])
-    card = dataset_card.card(lab, table, splits, exported, origin, licence=arguments.licence, cleaned=changed)
+    card = dataset_card.card(
+        lab,
+        table,
+        splits,
+        exported,
+        origin,
+        licence=arguments.licence,
+        stratum=stratum,
+        left_out=left,
+        cleaned=changed,
+    )
     atomic_write_text(arguments.out / "README.md", card)
     lines = [f"{one.file}: {one.rows} rows{_left(one.left_out)}" for one in exported]
+    lines += [f"Left out: {count} rows, {reason}." for reason, count in left.items() if count]
     lines += [f"{changed} rows were cleaned."] if arguments.clean else []
     lines.append(f"Wrote {len(exported)} files and their card, README.md, into {arguments.out} ({training.label}).")
-    value = {"folder": str(arguments.out), "files": [vars(one) for one in exported], "cleaned": changed}
+    value = {
+        "folder": str(arguments.out),
+        "files": [vars(one) for one in exported],
+        "left_out": left,
+        "cleaned": changed,
+    }
     show(arguments, value, "\n".join(lines))
     return 0
 

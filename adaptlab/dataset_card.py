@@ -12,7 +12,7 @@ import yaml
 
 from adaptlab import files, synthesis
 from adaptlab.artifacts import Lab, Result
-from adaptlab.exports import Exported, is_formula, pairs_table
+from adaptlab.exports import ROW_FORMATS, Exported, is_formula, pairs_table
 from adaptlab.provenance import Provenance, today
 from adaptlab.schemas import Row
 from adaptlab.synthesis import mixing, quality
@@ -82,14 +82,19 @@ def card(
     origin: Origin,
     *,
     licence: str | None = None,
-    cleaned: int = 0,
+    stratum: mixing.Stratum | None = None,
+    left_out: Mapping[str, int] | None = None,
+    cleaned: int | None = None,
 ) -> str:
-    """The whole README.md: `rows` is the checked table with the rejected rows, `splits` is what was exported."""
+    """The whole README.md: `rows` is the checked table with the rejected rows, `splits` is what was exported.
+
+    `left_out` says how many rows were not exported, and why; `cleaned` how many were cleaned (None: not asked for).
+    """
     licence = licence or (SHIPPED_LICENCE if lab.settings.shipped_document else UNKNOWN)
     every = [row for part in splits.values() for row in part]
     languages = quality.languages(pairs_table(rows))["language"]
     spoken = Counter(language for language in languages if language).most_common()
-    front = yaml.safe_dump(_front(lab, every, splits, exported, licence, spoken), sort_keys=False, allow_unicode=True)
+    front = yaml.safe_dump(_front(lab, every, exported, licence, spoken), sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{front}---",
         f"# {_cell(lab.settings.document.stem)}: questions and answers",
@@ -99,15 +104,15 @@ def card(
         _table(_frame(origin.flows)) if origin.flows else "No flow is named in the results.",
         "### Results",
         _table(_results(origin)),
-        f"## Funnel\n\nFrom `{_cell(', '.join(n for n in origin.records if n.endswith('.csv')))}`.",
+        "## Funnel",
         _table(synthesis.funnel(rows)),
         "## Rows",
         _table(mixing.mix_table(every)),
-        _table(mixing.split_table(splits)),
+        _table(mixing.split_table(splits, stratum)),
         "## Files",
         _table(_frame([vars(one) for one in exported])),
         "## Limits",
-        f"{LIMITS}{_counted(rows, every, cleaned)}",
+        f"{LIMITS}{_counted(rows, every, left_out or {}, cleaned)}",
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
@@ -115,15 +120,14 @@ def card(
 def _front(
     lab: Lab,
     rows: Sequence[Row],
-    splits: Mapping[str, Sequence[Row]],
     exported: Sequence[Exported],
     licence: str,
     spoken: Sequence[tuple[str, int]],
 ) -> dict[str, Any]:
     """The fields that the hub reads: https://huggingface.co/docs/hub/datasets-cards."""
     size = next((word for limit, word in SIZES if len(rows) < limit), "n>1M")
-    parquet = [{"split": one.split, "path": one.file} for one in exported if one.format == "parquet"]
-    jsonl = [{"split": o.split, "path": o.file} for o in exported if o.format == "prompt-completion"]
+    by_format = {kind: [one for one in exported if one.format == kind] for kind in ROW_FORMATS}
+    files_of = next((found for found in map(by_format.get, reversed(ROW_FORMATS)) if found), [])
     front: dict[str, Any] = {
         "pretty_name": f"{lab.settings.document.stem}: questions and answers",
         "language": [language for language, _ in spoken[:1]],
@@ -134,10 +138,12 @@ def _front(
         "task_categories": ["question-answering", "text-generation"],
         "size_categories": [size],
         "tags": ["synthetic", "sdg-hub", "model-adaptation-lab"],
-        "configs": [{"config_name": "default", "data_files": parquet or jsonl}],
-        "dataset_info": {"splits": [{"name": name, "num_examples": len(part)} for name, part in splits.items()]},
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": one.split, "path": one.file} for one in files_of]}
+        ],
+        "dataset_info": {"splits": [{"name": one.split, "num_examples": one.rows} for one in files_of]},
     }
-    return {name: value for name, value in front.items() if value and (name != "configs" or parquet or jsonl)}
+    return {name: value for name, value in front.items() if value}
 
 
 def _provenance(lab: Lab, rows: pd.DataFrame, origin: Origin, licence: str) -> pd.DataFrame:
@@ -178,7 +184,7 @@ def _results(origin: Origin) -> pd.DataFrame:
     )
 
 
-def _counted(rows: pd.DataFrame, every: Sequence[Row], cleaned: int) -> str:
+def _counted(rows: pd.DataFrame, every: Sequence[Row], left: Mapping[str, int], cleaned: int | None) -> str:
     """Counts of what a reader should know before using the rows; never the texts themselves."""
     pairs = pairs_table(rows)
     flagged = quality.personal_data(pairs)["personal"]
@@ -191,8 +197,9 @@ def _counted(rows: pd.DataFrame, every: Sequence[Row], cleaned: int) -> str:
         f"Kept rows in which an email address, a phone number or a key was recognised: {int((flagged != '').sum())}.",
         f"Rows whose answer declines: {declining} of {len(every)}.",
         f"Cells that a spreadsheet would run as a formula: {cells}.",
-        f"Rows whose text was cleaned before the export: {cleaned}.",
     ]
+    lines += [f"Rows that were not exported ({reason}): {count}." for reason, count in left.items()]
+    lines += [] if cleaned is None else [f"Rows whose text was cleaned before the export: {cleaned}."]
     lines += [f"Rows of `{_cell(name)}`: {count}; their licence and origin are not known to the lab."
               for name, count in sorted(own.items())]  # fmt: skip
     lines += [f"Checks that not every kept row went through: {', '.join(unchecked)}."] if unchecked else []

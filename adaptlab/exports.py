@@ -19,6 +19,7 @@ from adaptlab import benchmark, evaluation, lm_eval_task, prompts, verify_data, 
 from adaptlab.artifacts import Lab
 from adaptlab.files import atomic_write_bytes, atomic_write_text, sha256_path, write_jsonl
 from adaptlab.schemas import Arm, Generation, Question, Row, Split
+from adaptlab.synthesis.mixing import token_count
 from config import LabError
 
 if TYPE_CHECKING:
@@ -213,12 +214,22 @@ def export_rows(
         for kind in formats:
             kept = _once(rows, with_copies=kind in ("prompt-completion", "parquet"))
             made.append((kind, name, _file_name(kind, name, len(splits) == 1), kept, len(rows) - len(kept)))
-    content = [(_bytes_of(kind, kept)) for kind, _, _, kept, _ in made]
+    content = [_bytes_of(kind, kept) for kind, _, _, kept, _ in made]
     exported = []
     for (kind, name, file, kept, left_out), data in zip(made, content, strict=True):
         path = atomic_write_bytes(out / file, data)
         exported.append(Exported(kind, name, file, len(kept), left_out, sha256_path(path)))
     return exported
+
+
+def fitting(rows: Sequence[Row], tokenizer: Any = None, longest: int | None = None) -> tuple[list[Row], dict[str, int]]:
+    """The rows that a training takes, and how many were left out why: said before, or longer than `longest` tokens."""
+    once = _once(rows, with_copies=True)
+    if tokenizer is None or longest is None:
+        return once, {"the same as an earlier row": len(rows) - len(once)}
+    short = [row for row in once if token_count(row, tokenizer) <= longest]
+    left = {"the same as an earlier row": len(rows) - len(once), f"more than {longest} tokens": len(once) - len(short)}
+    return short, left
 
 
 def export_pairs(rows: pd.DataFrame, out: Path, *, guard_formulas: bool = False) -> Exported:

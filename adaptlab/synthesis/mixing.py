@@ -47,12 +47,19 @@ class Subset:
 
 
 def mix(
-    rows: Sequence[Row], parts: Sequence[Part] = (), *, unit: Unit = "rows", tokenizer: Any = None, seed: int = 0
+    rows: Sequence[Row],
+    parts: Sequence[Part] = (),
+    *,
+    unit: Unit = "rows",
+    tokenizer: Any = None,
+    longest: int | None = None,
+    seed: int = 0,
 ) -> list[Row]:
     """The main rows and of each part its share of them, counted in `unit`, in an order that `seed` decides.
 
-    A part's rows are drawn without repetition; a larger share takes the same rows and more. A part that cannot fill
-    its share is a LabError. Rows of one id stay apart, so ids must differ.
+    A part's rows are drawn without repetition; a larger share takes the same rows and more. Of a part, rows of more
+    than `longest` tokens are never drawn: the trainer would leave them out, and the share would not be what it says.
+    A part that cannot fill its share, and an id that stands in the mix twice, are LabErrors.
     """
     if not rows:
         raise LabError("There are no rows to mix into: look at the funnel, then generate again with other settings.")
@@ -60,6 +67,9 @@ def mix(
     total = sum(size(row) for row in rows)
     mixed = list(rows)
     for part in parts:
+        if longest is not None:
+            fits = _sizer("tokens", tokenizer)
+            part = Part(part.name, [row for row in part.rows if fits(row) <= longest], part.share)
         mixed += _drawn(part, part.share * total, unit, size, seed)
     twice = [name for name, count in Counter(row.id for row in mixed).items() if count > 1]
     if twice:
@@ -124,7 +134,7 @@ def _sizer(unit: str, tokenizer: Any) -> Callable[[Row], int]:
     if unit != "tokens":
         raise LabError(f"A mix is counted in rows or tokens, not in {unit!r}.")
     if tokenizer is None:
-        raise LabError("A mix in tokens needs a tokenizer: give the student's, or count in rows.")
+        raise LabError("Counting tokens needs a tokenizer: give the student's, or count in rows.")
     return lambda row: token_count(row, tokenizer)
 
 
@@ -292,9 +302,14 @@ def learning_curve(
     counts = [sum(map(len, order[:end])) for end in range(1, len(order) + 1)]
     ends: dict[int, int] = {}
     for size in sorted(size for size in sizes if size < len(rows)):
-        ends.setdefault(min(range(len(order)), key=lambda at, size=size: (abs(counts[at] - size), at)) + 1, size)
+        ends.setdefault(_nearest(counts, size), size)
     nested = [_subset(f"{size} rows", order[:end]) for end, size in ends.items() if end < len(order)]
     return [*nested, _subset("all rows", order)]
+
+
+def _nearest(counts: Sequence[int], size: int) -> int:
+    """How many groups it takes to come nearest to `size` rows; of two the fewer."""
+    return min(range(1, len(counts) + 1), key=lambda end: (abs(counts[end - 1] - size), end))
 
 
 def _subset(name: str, groups: Sequence[Sequence[Row]]) -> Subset:
@@ -333,7 +348,8 @@ def read_own_rows(path: Path, *, tokenizer: Any = None, longest: int | None = No
 
 
 def _own_row(stem: str, line: int, row: dict[str, Any]) -> Row:
-    *asked, answer = (Message(role=m["role"], content=m["content"]) for m in verify_data.as_chat(row))
+    chat = [{name: turn[name] for name in ("role", "content")} for turn in verify_data.as_chat(row)]
+    *asked, answer = [Message.model_validate(turn) for turn in chat]
     listed = row.get("fact_ids") or []
     return Row(
         id=f"own-{stem}-{line}",
