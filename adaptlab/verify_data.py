@@ -111,7 +111,7 @@ def _json_list(name: str, text: str) -> Iterator[tuple[int, Any]]:
 
 def _csv_rows(name: str, text: str, found: Found) -> Iterator[tuple[int, Any]]:
     """The rows of a CSV file; a cell that starts like a chat is read as JSON."""
-    csv.field_size_limit(len(text) + 1)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # of the whole process, so it may only grow
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         head = next(reader)
