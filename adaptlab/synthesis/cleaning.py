@@ -33,6 +33,7 @@ def clean_text(text: str) -> tuple[str, list[str]]:
     """A text in order, and the names of what was changed on the way (none for a text that was in order).
 
     ftfy repairs what was decoded wrongly, line by line; quotes, full-width letters and HTML entities are left alone.
+    A text of several lines keeps the spaces inside it: in Markdown they break lines and align tables.
     """
     changes: set[str] = set()
     lines = [_fixed_line(line, changes) for line in re.sub("\r\n?|[\u2028\u2029\u0085]", "\n", text).split("\n")]
@@ -41,7 +42,8 @@ def clean_text(text: str) -> tuple[str, list[str]]:
         without = pattern.sub(kept, fixed)
         changes |= {name} if without != fixed else set()
         fixed = without
-    spaced = re.sub(r"\n{3,}", "\n\n", re.sub(r" *\n *", "\n", re.sub(r"[^\S\n]+", " ", fixed))).strip()
+    spaced = re.sub(r"\n{3,}", "\n\n", re.sub(r"[^\S\n\t]", " ", fixed)).strip()
+    spaced = spaced if "\n" in spaced else re.sub(r"\s+", " ", spaced)
     if spaced != fixed or re.search("\r|[\u2028\u2029\u0085]", text):
         changes.add(WHITESPACE)
     return spaced, sorted(changes)
