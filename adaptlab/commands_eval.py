@@ -243,7 +243,7 @@ def register_verify_data(verbs: Any) -> None:
         verify_data,
         example="adaptlab verify data train.jsonl",
     )
-    data.add_argument("files", nargs="+", metavar="FILE", help="JSON, JSON Lines or CSV; or prebuilt, live, all")
+    data.add_argument("files", nargs="+", metavar="FILE", help="JSON, JSON Lines, CSV, Parquet; or prebuilt, live, all")
 
 
 def data_files(names: list[str]) -> list[Path]:

@@ -1,7 +1,8 @@
-"""Training data checked row by row: every fault with its line and field, in three formats and three kinds of file.
+"""Training data checked row by row: every fault with its line and field, in four formats and four kinds of file.
 
 Formats: `messages` (a chat), `prompt` and `completion` (texts or chats, as TRL takes them), `instruction`, `input` and
-`output`. Files: JSON Lines, a JSON list, CSV with a header.
+`output` (Alpaca), `question` and `answer`. Files: JSON Lines, a JSON list, CSV with a header, Parquet. Of a table that
+says which rows are `kept`, only those are rows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +23,13 @@ FORMATS = {
     "messages": ("messages",),
     "prompt and completion": ("prompt", "completion"),
     "instruction, input and output": ("instruction", "input", "output"),
+    "question and answer": ("question", "answer"),
 }
 NEEDED = {**FORMATS, "instruction, input and output": ("instruction", "output")}
 # What the lab's own rows carry besides, and what common tools add; anything else is unknown.
 ALSO = ("id", "fact_ids", "source", "chunk_id", "generator", "verdicts", "split", "system", "tools", "metadata")
-SUFFIXES = (".json", ".jsonl", ".csv")
+SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
+KINDS = "JSON, JSON Lines, CSV or Parquet"
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,7 @@ def _text_of(path: Path, found: Found) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise LabError(
-            f"{path.name} cannot be read ({error.strerror}): give a JSON, JSON Lines or CSV file."
-        ) from error
+        raise LabError(f"{path.name} cannot be read ({error.strerror}): give a {KINDS} file.") from error
     if b"\x00" in data:
         raise LabError(f"{path.name} is a binary file: give a JSON, JSON Lines or CSV file in UTF-8.")
     if not data.strip():
@@ -109,6 +111,7 @@ def _json_list(name: str, text: str) -> Iterator[tuple[int, Any]]:
 
 def _csv_rows(name: str, text: str, found: Found) -> Iterator[tuple[int, Any]]:
     """The rows of a CSV file; a cell that starts like a chat is read as JSON."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # of the whole process, so it may only grow
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         head = next(reader)
@@ -124,6 +127,21 @@ def _csv_rows(name: str, text: str, found: Found) -> Iterator[tuple[int, Any]]:
             start = reader.line_num + 1
     except csv.Error as error:
         raise LabError(f"{name}, line {reader.line_num}: not CSV ({error}): correct it, then check again.") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    """The rows of a Parquet file; a row's number stands for its line."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise LabError("Parquet files need pyarrow: install requirements.txt, or give JSON Lines.") from error
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())[:150].rstrip(".")
+        raise LabError(f"{path.name} is not Parquet ({why}): write it again, or give JSON Lines.") from error
+    yield from enumerate(rows, 1)
 
 
 def _cell(cell: str) -> Any:
@@ -178,15 +196,22 @@ def _chat(value: Any, name: str, roles: Sequence[str]) -> Iterator[tuple[str, st
 
 
 def _text(value: Any, name: str, may_be_empty: bool = False) -> Iterator[tuple[str, str]]:
+    yield from ((name, what) for what in text_faults(value, may_be_empty))
+
+
+def text_faults(value: Any, may_be_empty: bool = False) -> Iterator[str]:
+    """What is wrong with one text by itself."""
     if not isinstance(value, str):
-        yield name, f"a text belongs here, not {type(value).__name__}"
+        yield f"a text belongs here, not {type(value).__name__}"
         return
     if not value.strip() and not may_be_empty:
-        yield name, "the text is empty"
+        yield "the text is empty"
     if "\ufffd" in value:
-        yield name, "a replacement character (U+FFFD) shows that the text was read in a wrong encoding before"
-    if any(ord(letter) < 32 and letter not in "\n\r\t" for letter in value):
-        yield name, "a control character stands in the text; remove it"
+        yield "a replacement character (U+FFFD) shows that the text was read in a wrong encoding before"
+    if any(unicodedata.category(letter) == "Cc" and letter not in "\n\r\t" for letter in value):
+        yield "a control character stands in the text; remove it"
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+        yield "half of a character pair stands in the text, which no file in UTF-8 can hold; remove it"
 
 
 def format_of(row: dict[str, Any]) -> str | None:
@@ -195,7 +220,9 @@ def format_of(row: dict[str, Any]) -> str | None:
         return "messages"
     if "prompt" in row or "completion" in row:
         return "prompt and completion"
-    return "instruction, input and output" if "instruction" in row or "output" in row else None
+    if "instruction" in row or "output" in row:
+        return "instruction, input and output"
+    return "question and answer" if "question" in row or "answer" in row else None
 
 
 def row_faults(row: Any) -> Iterator[tuple[str, str]]:
@@ -212,7 +239,8 @@ def row_faults(row: Any) -> Iterator[tuple[str, str]]:
         if name not in row:
             yield name, "this field is missing"
     for name in row:
-        if name not in FORMATS[kind] and name not in ALSO:
+        own = kind == "question and answer" and "row_id" in row  # the lab's own table, which says more of a row
+        if name not in FORMATS[kind] and name not in ALSO and not own:
             yield name, "this field is not known; remove it or rename it"
     if kind == "messages":
         yield from _chat(row["messages"], "messages", ("user", "assistant"))
@@ -261,8 +289,55 @@ def as_chat(row: dict[str, Any]) -> list[dict[str, str]]:
             pair = (("user", row["prompt"]), ("assistant", row["completion"]))
             return [{"role": role, "content": text} for role, text in pair]
         return [*row["prompt"], *row["completion"]]
+    if kind == "question and answer":
+        return [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]
     asked = "\n\n".join(part for part in (row["instruction"], row.get("input", "")) if part)
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}]
+    system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    return [*system, {"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}]
+
+
+def chat_mark(chat: Sequence[dict[str, str]]) -> str:
+    """What two chats have in common that differ in white space only."""
+    return json.dumps([[m["role"], " ".join(m["content"].split())] for m in chat], ensure_ascii=False)
+
+
+def is_copy(row: dict[str, Any]) -> bool:
+    """Whether a row says that it is another one once more, as over-sampling makes them."""
+    generator = row.get("generator")
+    return isinstance(generator, dict) and bool(generator.get("copy_of"))
+
+
+def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The rows of a file in which `check_file` finds no fault, with their lines."""
+    return list(_kept_rows(path, Found(path.name)))
+
+
+def _kept_rows(path: Path, found: Found) -> Iterator[tuple[int, Any]]:
+    """The rows of a file, without those that a table marks as not kept."""
+    left = 0
+    for line, row in _all_rows(path, found):
+        if isinstance(row, dict) and str(row.get("kept")) == "False":
+            left += 1
+            continue
+        yield line, row
+    if left:
+        found.notes.append(f"{left} rows are marked as not kept; they were left out.")
+
+
+def _all_rows(path: Path, found: Found) -> Iterator[tuple[int, Any]]:
+    if not path.is_file():
+        raise LabError(f"{path} does not exist: give a {KINDS} file.")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise LabError(f"{path.name} has an unknown extension: give one of {', '.join(SUFFIXES)}.")
+    if suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
+    text = _text_of(path, found)
+    if suffix == ".csv":
+        yield from _csv_rows(path.name, text, found)
+    else:
+        yield from _json_list(path.name, text) if suffix == ".json" else _json_lines(text, found)
 
 
 def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) -> Found:
@@ -270,19 +345,9 @@ def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) ->
 
     With a `tokenizer`, rows of more than `longest` tokens (in its chat template) are faults too.
     """
-    if not path.is_file():
-        raise LabError(f"{path} does not exist: give a JSON, JSON Lines or CSV file.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise LabError(f"{path.name} has an unknown extension: give one of {', '.join(SUFFIXES)}.")
     found = Found(path.name)
-    text = _text_of(path, found)
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        rows = _csv_rows(path.name, text, found)
-    else:
-        rows = _json_list(path.name, text) if suffix == ".json" else _json_lines(text, found)
     first_line: dict[str, int] = {}
-    for line, row in rows:
+    for line, row in _kept_rows(path, found):
         found.rows += 1
         faults = [Fault(line, name, what) for name, what in row_faults(row)]
         found.faults += faults
@@ -291,8 +356,8 @@ def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) ->
         kind = str(format_of(row))
         found.formats[kind] = found.formats.get(kind, 0) + 1
         chat = as_chat(row)
-        mark = json.dumps([[m["role"], " ".join(m["content"].split())] for m in chat], ensure_ascii=False)
-        if mark in first_line:
+        mark = chat_mark(chat)
+        if mark in first_line and not is_copy(row):
             found.faults.append(Fault(line, FORMATS[kind][0], f"the same row stands on line {first_line[mark]}"))
         first_line.setdefault(mark, line)
         if tokenizer is not None and longest is not None:

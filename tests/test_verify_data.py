@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -139,3 +140,30 @@ def test_exit_codes_are_0_sound_1_faults_2_unreadable(tmp_path, adaptlab_command
     assert "bad.jsonl, line 2, field prompt: a text or a list of messages belongs here, not int." in done.stdout
     gone = adaptlab_command("verify", "data", str(tmp_path / "gone.csv"))
     assert gone.returncode == 2 and gone.stderr.count("\n") == 1 and "does not exist" in gone.stderr
+
+
+def test_one_file_s_long_cells_leave_the_csv_limit_of_the_process_as_it_was_or_higher(tmp_path):
+    before = csv.field_size_limit()
+    short, long = tmp_path / "short.csv", tmp_path / "long.csv"
+    short.write_text("question,answer\na,b\n", "utf-8")
+    long.write_text(f"question,answer\na,{'row ' * before}\n", "utf-8")
+    assert told(short) == [] and csv.field_size_limit() == before
+    assert told(long) == [] and csv.field_size_limit() > before
+
+
+def test_questions_and_answers_pass_in_csv_and_json_lines_and_strange_fields_are_named(tmp_path):
+    assert told(written(tmp_path / "a.jsonl", [{"question": "Who?", "answer": "Ana."}])) == []
+    faults = told(written(tmp_path / "b.jsonl", [{"question": "Who?", "anser": "Ana."}]))
+    assert faults == [(1, "answer"), (1, "anser")]
+
+
+def test_parquet_without_its_columns_or_with_gaps_is_told_by_row(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"prompt": ["Who?", None], "completion": ["Ana.", "Bo."]})
+    parquet.write_table(table, tmp_path / "gaps.parquet")
+    assert told(tmp_path / "gaps.parquet") == [(2, "prompt")]
+    parquet.write_table(pyarrow.table({"text": ["x"]}), tmp_path / "none.parquet")
+    assert told(tmp_path / "none.parquet") == [(1, "the whole row")]
+    (tmp_path / "not.parquet").write_bytes(b"\x00PAR")
+    with pytest.raises(LabError, match="not.parquet is not Parquet"):
+        check_file(tmp_path / "not.parquet")
