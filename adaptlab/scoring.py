@@ -11,20 +11,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adaptlab.answers import (
-    FUNCTION_WORDS,
-    HEDGE,
-    REFUSALS,
-    UNITS,
-    asserted,
-    clean,
-    committed_values,
-    is_refusal,
-    mentions_refusal,
-    sentences_of,
-    values,
-    words_of,
-)
+from adaptlab.answers import FUNCTION_WORDS, UNITS, asserted, clean, sentences_of, values, words_of
+from adaptlab.claims import HEDGE, committed_values
+from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, without_refusals
 from adaptlab.schemas import AnswerType, Question
 from adaptlab.text_match import items_of, list_right, loose_polarity, polarity, text_right
 from adaptlab.value_match import value_right
@@ -58,7 +47,7 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
     if not said:
         return False
     if question.answer_type in ("number", "dice"):
-        return value_right(question, asked, said, strict_units=strictly)
+        return value_right(question, asked, said, strictly)
     if question.answer_type == "yes_no":
         gold = polarity(clean(question.answer))
         read = polarity if strictly else loose_polarity

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from adaptlab.answers import FUNCTION_WORDS, TITLES, clean, negated, words_of
+from adaptlab.answers import FUNCTION_WORDS, TITLES, clean, words_of
+from adaptlab.claims import negated
 from adaptlab.retrieval import stem
 from adaptlab.schemas import Question
 

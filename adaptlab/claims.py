@@ -1,0 +1,130 @@
+"""The standing of what a text names: asserted, denied, put aside, claimed for a special case, or one of several.
+
+All functions take a cleaned text (`answers.clean`) and offsets in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from adaptlab.answers import UNITS, Value, any_of
+
+HEDGE = re.compile(
+    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|might be|may be|could be"
+    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|my guess|i guess|i(?: would|'d) (?:guess|say)|i think|i believe"
+    r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
+    r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
+    r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
+)
+
+# ---------------------------------------------------------------------------------------------------------- denials
+
+_NOT = any_of(
+    "not|never|neither|nor|cannot",
+    "rather than|instead of|other than|(?:any|every)(?:thing|one) but|(?<!nothing )(?<!no one )except",
+    "(?:false|untrue|incorrect|wrong) that",
+)
+_AVERSION = "(?:stand|bear|abide|tolerate|endure|resist|withstand|survive)"  # who cannot bear it is hurt by it
+_NOT_DENIED = rf"(?!\s(?:only|just|{_AVERSION}|(?:more|less|fewer) than)\b)"
+_DENIED_BEFORE = any_of(
+    rf"\b{_NOT}\b{_NOT_DENIED}(?:(?!\b(?:but|rather|instead)\b)[^.;:!?\n,]){{0,60}}$",
+    r"\b(?:but |and )?no (?!(?:more|less|fewer|longer|other|doubt|one|matter)\b)(?:\w+ )?$",
+)
+_AUXILIARY = any_of("is|was|are|were|do|does|did|can|could|may|will|would|has|have")
+_DENIED_AFTER = any_of(
+    rf"[\w\s']{{0,20}}?\b(?:is|was) (?:not|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
+    r"[\w\s']{0,20}?\bwould be wrong\b",
+    rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot)\b(?!\s(?:only|just)\b)",
+)
+_BEFORE, _AFTER = re.compile(_DENIED_BEFORE), re.compile(_DENIED_AFTER)
+
+
+def negated(text: str, start: int, end: int) -> bool:
+    """Whether what stands at these offsets is denied."""
+    return bool(_BEFORE.search(text[:start]) or _AFTER.match(text[end:]))
+
+
+# ------------------------------------------------------------------------------------- main clauses and conclusions
+
+_CONCLUSION = re.compile(
+    any_of(
+        r"\b(?:final )?answer(?: is)?:?\s",
+        r"\b(?:makes|comes to|adds up to|amounts to)\b",
+        r"\b(?:therefore|thus|hence|correction)\b[,:]?",
+        r"\b(?:in total|in all|altogether)\b,?(?=\s\S)",
+        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d)\b)",
+        r"\btotal(?:s|ling| is| of)\b",
+        r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
+    )
+)
+_ASIDE = re.compile(
+    any_of(
+        r";\s(?:at|with|without|for|if|when|in|on)\b.*",
+        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
+        r"|down from|after|plus|including|as the|as its|made up of|counting)\b.*",
+        r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
+    )
+)
+_OFFSET = re.compile(
+    r"\s?(?:[a-z]+ ){0,2}?(?:before|after|earlier|later|ago|since|(?:more|less|fewer|higher|lower|older|younger|longer|"
+    r"shorter|as \w+) (?:than|as))\b|\stimes (?:what|as|the|that|more)\b"
+)
+
+
+def _is_offset(text: str, value: Value) -> bool:
+    """Whether a value only says how far something lies from something else: "forty years after the harbour"."""
+    match = _OFFSET.match(text[value.end :])
+    return bool(match) and bool(value.unit or match[0].startswith(" times"))
+
+
+def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
+    """The values a text commits itself to: all it asserts, else those of its conclusion, else of its main clause."""
+    stated = [value for value in found if not negated(text, value.start, value.end)]
+    if any(not value.ordinal for value in stated):
+        stated = [value for value in stated if not value.ordinal]
+    stated = [value for value in stated if not _is_offset(text, value)] or stated
+    if len({(value.value) for value in stated}) <= 1:
+        return stated
+    conclusions = list(_CONCLUSION.finditer(text))
+    if conclusions:
+        after = [value for value in stated if value.start >= conclusions[-1].end() - 1]
+        if after:
+            return after
+    asides = [match.span() for match in _ASIDE.finditer(text)]
+    main = [value for value in stated if not any(a <= value.start < b for a, b in asides)]
+    return main or stated
+
+
+# ------------------------------------------------------------------------------------------------------ special cases
+
+_SEGMENT = re.compile(r"[,;:(\n]|[.!?](?=\s|$)|\b(?:and|or|but|while|whereas|otherwise)\b")
+_CASE = re.compile(r"\b(?:when|if|while|unless|during|with|without|for|at|in|on|by|against|under)\s(?:the |an? )?(\w+)")
+
+
+def special_case(text: str, start: int, end: int, asked: str) -> bool:
+    """Whether something is claimed under a condition that the question has not: "80 feet when running"."""
+    cuts = [0, *(match.end() for match in _SEGMENT.finditer(text, 0, start))]
+    stop = _SEGMENT.search(text, end)
+    segment = text[cuts[-1] : start] + " # " + text[end : stop.start() if stop else len(text)]
+    return any(word[1] not in asked and word[1] != "#" for word in _CASE.finditer(segment))
+
+
+# ------------------------------------------------------------------------------------------------------- other things
+
+_SUBJECT = re.compile(r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)(an? (?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s)")
+
+
+def of_another_subject(text: str, start: int, asked: str) -> bool:
+    """Whether a claim is plainly about another thing: "a horse costs 30" where the price of "a mule" was asked.
+
+    Only a subject with an indefinite article counts, and only with a verb of the question: names may be garbled.
+    """
+    wanted = {UNITS.get(word, word).removesuffix("s") for word in re.findall(r"[a-z]+", asked)}
+    if not re.search(r"\ban? [a-z]", asked):
+        return False
+    last = None
+    for match in _SUBJECT.finditer(text, 0, start):
+        if match[2].removesuffix("s") in wanted - {"i", "of", "in", "a", "wa"}:
+            last = match
+    return last is not None and not {w.removesuffix("s") for w in last[1].split()[1:]} & wanted
