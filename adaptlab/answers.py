@@ -88,6 +88,7 @@ _IRREGULAR = {
         for word in listed("el dwar hal loa wol thie shel scar kni li wi")
     },
     "feet": "foot",
+    "does": "do",
     "vs": "versus",
     "v": "versus",
     "men": "man",
@@ -224,8 +225,8 @@ def values(text: str, kind: AnswerType, extra_units: frozenset[str] = frozenset(
     while number := _NUMBER.search(masked, at):
         stop = max(number.end(part) for part in ("value", "top", "ordinal"))
         value = f"{float(number['value']):g}" + (f"-{int(number['top'])}" if number["top"] else "")
-        unit = _named_unit(number["unit"], number["next"], extra_units)
-        unit = unit or _unknown_unit(masked[stop:], value)
+        unit = _named_unit(number["unit"], number["next"], extra_units) or _unknown_unit(masked[stop:], value)
+        unit = "" if number["ordinal"] else unit
         found.append(Value(value, unit, number.start("value"), stop, bool(number["ordinal"])))
         at = stop
     return found
@@ -248,5 +249,5 @@ def _unknown_unit(tail: str, value: str) -> str:
     """A plural noun right behind a number and at the end of its phrase is its unit, even if nobody listed it."""
     match = _COUNTED.match(tail)
     word = match[1] if match and match[1] not in FUNCTION_WORDS else ""
-    plural = word.endswith("s") and stem(word) != word and stem(word) not in _NO_UNITS
+    plural = word.endswith("s") and not word.endswith("wards") and stem(word) != word and stem(word) not in _NO_UNITS
     return stem(word) if plural or (word and value == "1") else ""

@@ -52,12 +52,13 @@ _CONCLUSION = re.compile(
         r"\b(?:final )?answer(?: is)?:?\s",
         r"\b(?:makes|comes to|adds up to|amounts to)\b",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
-        r"\b(?:in total|in all|altogether)\b,?(?=\s\S)",
+        r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d)\b)",
         r"\btotal(?:s|ling| is| of)\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
 )
+_TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|all together|total)\b")
 _ASIDE = re.compile(
     any_of(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*",
@@ -67,23 +68,25 @@ _ASIDE = re.compile(
     )
 )
 _OFFSET = re.compile(
-    r"\s?(?:[a-z]+ ){0,2}?(?:before|after|earlier|later|ago|since|(?:more|less|fewer|higher|lower|older|younger|longer|"
+    r"\s?(?:[a-z]+ ){1,2}?(?:before|after|earlier|later|ago|since|(?:more|less|fewer|higher|lower|older|younger|longer|"
     r"shorter|as \w+) (?:than|as))\b|\stimes (?:what|as|the|that|more)\b"
 )
 
 
 def _is_offset(text: str, value: Value) -> bool:
     """Whether a value only says how far something lies from something else: "forty years after the harbour"."""
-    match = _OFFSET.match(text[value.end :])
-    return bool(match) and bool(value.unit or match[0].startswith(" times"))
+    return bool(_OFFSET.match(text[value.end :]))
 
 
 def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
     """The values a text commits itself to: all it asserts, else those of its conclusion, else of its main clause."""
     stated = [value for value in found if not negated(text, value.start, value.end)]
+    stated = [value for value in stated if not _is_offset(text, value)] or stated
     if any(not value.ordinal for value in stated):
         stated = [value for value in stated if not value.ordinal]
-    stated = [value for value in stated if not _is_offset(text, value)] or stated
+    totals = [value for value in stated if _TOTAL.match(text[value.end :])]
+    if totals:
+        return totals
     if len({(value.value) for value in stated}) <= 1:
         return stated
     conclusions = list(_CONCLUSION.finditer(text))

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, asserted, clean, sentences_of, values, words_of
 from adaptlab.claims import HEDGE, committed_values
+from adaptlab.polarity import loose_polarity, polarity
 from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, without_refusals
 from adaptlab.schemas import AnswerType, Question
-from adaptlab.text_match import items_of, list_right, loose_polarity, polarity, text_right
+from adaptlab.text_match import items_of, list_right, text_right
 from adaptlab.value_match import value_right
 
 SCORER_VERSION = "2"
@@ -81,9 +82,12 @@ def lenient(question: Question, text: str) -> bool:
         return False
     if _unanswerable(question):
         return mentions_refusal(text)
-    if is_refusal(text):
-        return False
-    return strict(question, text) or _right(question, text, strictly=False)
+    if strict(question, text):
+        return True
+    if question.answer_type == "yes_no":
+        return not is_refusal(text) and _right(question, text, strictly=False)
+    own = any(REFUSALS.search(clean(form)) for form in (question.answer, *question.accepted))
+    return _right(question, text if own else without_refusals(text), strictly=False)
 
 
 # --------------------------------------------------------------------------------------------------------- votes

@@ -96,8 +96,8 @@ _BEYOND = re.compile(
 _AT_LEAST = re.compile(r"\b(?:at least|no less than|no fewer than|a minimum of)\s(?:an? |the )?$")
 _OR_MORE = re.compile(r"\+|(?:\s[a-z]+)? or (?:more|higher|above|better|over|greater|less|fewer|lower|below)\b")
 _THRESHOLD = re.compile(
-    r"\b(?:must|may|need\w*|have to|required?|lowest|least|most|minimum|maximum|reach|beat|equal|enough|when|how far|"
-    r"save\w*|limit)\b"
+    r"\b(?:must|may|need\w*|have to|required?|lowest|least|most|minimum|maximum|reach|beat|equal|enough|when|save\w*|"
+    r"limit)\b"
 )
 _AGE = re.compile(r"\s[a-z]+ (ago|old)\b")
 _RATE = re.compile(r"(?:\s[a-z]+)? (?:per|an?|each|every) (" + "|".join(sorted(set(UNITS) - {"'", "%"})) + r")\b")
@@ -134,8 +134,7 @@ _QUANTITIES = {  # what the words of questions and answers measure
     "weight": "weigh weighs weight heavy",
     "price": "cost costs price",
     "speed": "move moves movement speed fast distance",
-    "range": "range",
-    "reach": "reach",
+    "range": "range reach",
     "hardness": "hardness",
     "morale": "morale",
     "loyalty": "loyalty",
