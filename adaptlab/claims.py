@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from adaptlab.answers import UNITS, Value, any_of
 
 HEDGE = re.compile(
-    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|might be|may be|could be"
+    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
     r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|my guess|i guess|i(?: would|'d) (?:guess|say)|i think|i believe"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
     r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
@@ -53,7 +53,7 @@ _CONCLUSION = re.compile(
         r"\b(?:makes|comes to|adds up to|amounts to)\b",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
-        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d)\b)",
+        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d+)\b)",
         r"\btotal(?:s|ling| is| of)\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
@@ -61,7 +61,7 @@ _CONCLUSION = re.compile(
 _TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|all together|total)\b")
 _ASIDE = re.compile(
     any_of(
-        r";\s(?:at|with|without|for|if|when|in|on)\b.*",
+        r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
         r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
         r"|down from|after|plus|including|as the|as its|made up of|counting)\b.*",
         r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",

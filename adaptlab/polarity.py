@@ -42,11 +42,13 @@ def _statement(clause: str, asked: str) -> str | None:
     """What a clause says if it is the question as a statement: most of its words, or a pronoun and no other words."""
     sentences = [part for part in re.split(r"(?<=[.!?])\s+", clean(asked)) if part.strip()]
     topic = set(_content(sentences[-1])) if sentences else set()
+    known = set(_content(clean(asked)))
     said = set(_content(clause))
     numbers = {word for word in topic if word.lstrip("+-").isdigit()}
     own = {word for word in said if numbers or not word.lstrip("+-").isdigit()} - {"not", "cannot", "never"}
     whole = len(topic & said) >= 0.75 * len(topic) and numbers <= said
     short = bool(_PRONOUN.search(clause)) and bool(own) and own <= topic
+    short = short or (own <= known and len(own & topic) >= 0.5 * len(topic) and numbers <= said)
     if not topic or not (whole or short):
         return None
     return "no" if NEGATOR.search(clause) else "yes"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from adaptlab.answers import FUNCTION_WORDS, TITLES, any_of, clean, words_of
-from adaptlab.claims import negated
+from adaptlab.claims import HEDGE, negated
 from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
 
@@ -58,9 +58,9 @@ def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
 
 def _wrong_title(text: str, start: int, form: str, forms: Sequence[str]) -> bool:
     """Whether a bare name stands behind another title than the gold's: "Queen Hasquill" for Portreeve Hasquill."""
-    before = re.search(r"([^\W\d_]+)\s$", text[:start])
+    before = re.search(r"(?:^|[.,:;\n]\s?|\b(?:is|are|was|by|to|of|the|called|named)\s)([^\W\d_]+)\s$", text[:start])
     titles = {words[0] for words in map(words_of, map(clean, forms)) if words[1:] == words_of(clean(form))}
-    return bool(before and titles and before[1] in TITLES and before[1] not in titles)
+    return bool(before and titles) and before[1] not in titles | FUNCTION_WORDS
 
 
 _CLAUSE = re.compile(r"\b(?:it|they|this|that|which|is|are|has|have|does|do|can|must|may|will|you|he|she)\b")
@@ -100,7 +100,7 @@ def _is_option(item: str, asked: str) -> bool:
     if item.startswith("not "):
         return False
     foreign = not set(words) & (set(words_of(clean(asked))) - FUNCTION_WORDS)
-    return 0 < len(words) <= 4 and foreign and not (set(words) & (FUNCTION_WORDS - {"of", "may", "must", "can", "not"}))
+    return 0 < len(words) <= 4 and foreign and not HEDGE.search(item) and not (set(words) & (FUNCTION_WORDS - {"of", "may", "must", "can", "not"}))
 
 
 _KIN = any_of(
@@ -121,7 +121,7 @@ _STILL_THE_SAME = frozenset(listed("wood root metal alloy material stuff substan
 def _only_refers(text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
     said = _REFERENCE.search(text[:start])
-    if said and said[0].split()[0] not in f"{clean(asked)} {clean(form)}":
+    if said and said[0].strip() not in f"{clean(asked)} {clean(form)}":
         return True
     owned = re.match(r"'?\s+([a-z]+)", text[end:]) if re.search(r"'s$", text[start:end]) else None
     owned = owned or re.match(r"'\s+([a-z]+)", text[end:])
@@ -165,7 +165,7 @@ def text_right(question: Question, asked: str, text: str, strictly: bool) -> boo
     if not found:
         return any(_loosely(question, text, form) for form in forms)
     return any(
-        not negated(text, *span)
+        not _denied(text, *span, asked, form)
         and _company(text, *span, asked) != "options"
         and not _only_refers(text, *span, asked, form)
         and not _renamed(question, text, span[1])
@@ -173,10 +173,16 @@ def text_right(question: Question, asked: str, text: str, strictly: bool) -> boo
     )
 
 
+def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
+    """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
+    allowed = re.search(r"\b(?:may|can|could|will)\s$", text[:start]) and not NEGATOR.search(text[:end])
+    return negated(text, start, end) or bool(allowed and NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form)))
+
+
 def _strictly(form: str, forms: Sequence[str], asked: str, text: str) -> bool:
     """Whether a text asserts one form of the gold, whole, never denies it, and claims nothing else."""
     spans = _spans(text, form)
-    if any(negated(text, *span) or _wrong_title(text, span[0], form, forms) for span in spans):
+    if any(_denied(text, *span, asked, form) or _wrong_title(text, span[0], form, forms) for span in spans):
         return False
     if not spans:
         return _in_order(text, form)
@@ -209,16 +215,22 @@ def _root(word: str) -> str:
     return re.sub(r"(?<=\w{5})(?:ing|ed|es|e|s)$", "", word)
 
 
+_INSTITUTIONS = listed("guild company house order society college union league")
+
+
 def _loosely(question: Question, text: str, form: str) -> bool:
     """Whether one sentence has the words of the form in any order, and is negated exactly where the form is.
 
-    A title, and a word of a name that the question has ("Which guild?"), may be missing. Where the question asks
+    A title, a word of a name that the question has, and the kind of an institution ("the Saltmasters") may be
+    missing; another kind is another name. Where the question asks
     what may not be done, the bare words are enough.
     """
     plain, asked = clean(form), clean(question.text())
     needed = [word for word in words_of(plain) if word not in FUNCTION_WORDS]
     if question.answer_type == "name":
         needed = [word for word in needed if word not in TITLES and word not in words_of(asked)]
+        if needed and needed[-1] in _INSTITUTIONS and not re.search(rf"\b{any_of(*_INSTITUTIONS)}\b", text):
+            needed = needed[:-1]
     wanted = {_root(word) for word in needed}
     return bool(wanted) and any(_says_loosely(wanted, plain, asked, sentence) for sentence in text.split("\n"))
 

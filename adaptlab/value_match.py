@@ -118,6 +118,7 @@ def _wrong_sign(question: Question, committed: Sequence[Value], text: str) -> bo
     """Whether a plus is written before a value whose gold is negative in one of its forms."""
     forms = " ".join((question.answer, *question.accepted))
     negative = any(value.value.startswith("-") for value in values(clean(forms), question.answer_type))
+    negative = negative or bool(_PENALTY.search(clean(question.text())))
     plus = any(re.search(r"(?:\+\s?|\bplus |\bbonus of )$", text[: value.start]) for value in committed)
     plus = plus or any(text[value.start] == "+" for value in committed)
     return negative and plus
@@ -152,7 +153,8 @@ def _about(found: Sequence[Value], gold: Sequence[Value], asked: str, text: str)
     ours = any(label and words & set(words_of(label[2])) for label in labels.values())
     plain = [v for v, label in labels.items() if not label or words & set(words_of(label[2])) or not (ours or label[1])]
     plain = [value for value in plain if not _of_another_quantity(value, labels[value], asked, text)]
-    return [value for value in plain if _may_answer(value, gold, words, text)]
+    plain = [value for value in plain if _may_answer(value, gold, words, text)]
+    return [value for value in plain if not _of_another_deed(value, clean(asked), text)] or plain
 
 
 def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, text: str) -> bool:
@@ -162,6 +164,16 @@ def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, 
     said = {_QUANTITY[name] for name in names if name in _QUANTITY}
     wanted = {_QUANTITY[word] for word in re.findall(r"[a-z]+", asked.casefold()) if word in _QUANTITY}
     return bool(said and wanted) and not said & wanted
+
+
+_DEED = re.compile(r"[,;.\n]\s?(?:and )?(?:it|they|he|she) (?:also )?([a-z]+)\s[^,;.\n]*$")
+_NO_DEED = {"is", "are", "was", "were", "has", "have", "had", "does", "do", "get", "gets", "makes", "must", "can", "may"}
+
+
+def _of_another_deed(value: Value, asked: str, text: str) -> bool:
+    """Whether a later clause has the value with a verb of its own: "18 charges; it regains 1 each night"."""
+    match = _DEED.search(text[: value.start])
+    return bool(match) and match[1] not in _NO_DEED and stem(match[1]) not in words_of(asked)
 
 
 def _may_answer(value: Value, gold: Sequence[Value], words: set[str], text: str) -> bool:
@@ -186,12 +198,15 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
         missing = not given and not (wanted & in_question)
         return (given <= wanted) and not (missing and strictly)
     foreign = given - in_question - {"point"}
-    counted = re.search(r"\bhow many ([a-z]+)", asked.casefold())
+    counted = re.search(r"\bhow many (?!times\b)([a-z]+)", asked.casefold())
     if foreign and counted and not foreign & {stem(counted[1])}:
         return False
     return not (foreign if strictly else foreign & set(UNITS.values()))
 
 
+_PENALTY = re.compile(r"penalt|minus|reduc|lose|subtract|taken off|comes off|worse")
+
+
 def _magnitude(value: str, asked: str) -> str:
     """A plus sign says nothing; a minus sign says nothing where the question speaks of a penalty."""
-    return value.lstrip("-") if re.search(r"penalt|minus|reduc|lose|subtract", asked.casefold()) else value
+    return value.lstrip("-") if _PENALTY.search(asked.casefold()) else value
