@@ -56,7 +56,7 @@ _NO_UNITS = {"mean", "make", "give", "apply", "count", "stand", "hold", "work", 
 _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
 _PIECES = re.compile(r"\b(?:pieces?|coins?) of (" + "|".join(sorted(_COINS)) + r")\b")
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")
-_SIDED = re.compile(r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided (?:dice|die|ones?\b|1\b)(?: (plus|minus|[+\-]) (\d+))?")
+_SIDED = re.compile(r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided(?: (?:dice|die|ones?|1)\b|(?=\s*(?:[.,;:!?)\n]|$)))(?: (plus|minus|[+\-]) (\d+))?")
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<value>[+-]?\d+(?:\.\d+)?)(?:\s?(?:-|\bto\b)\s?(?P<top>\d+)(?![\w]))?(?P<ordinal>st|nd|rd|th)?"
     r"(?![\d])(?:[\s-]?(?P<unit>%|'(?!\w)|[a-z]+))?(?:\s(?P<next>[a-z]+))?"
@@ -89,6 +89,7 @@ _IRREGULAR = {
     },
     "feet": "foot",
     "does": "do",
+    "lenses": "len",
     "vs": "versus",
     "v": "versus",
     "men": "man",

@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from adaptlab.answers import UNITS, Value, any_of
+from adaptlab.answers import FUNCTION_WORDS, UNITS, Value, any_of, clean, words_of
 
 HEDGE = re.compile(
     r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
     r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|my guess|i guess|i(?: would|'d) (?:guess|say)|i think|i believe"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
-    r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
+    r"|mostly|mainly|partly|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
 )
 
@@ -22,7 +22,7 @@ HEDGE = re.compile(
 
 _NOT = any_of(
     "not|never|neither|nor|cannot",
-    "rather than|instead of|other than|(?:any|every)(?:thing|one) but|(?<!nothing )(?<!no one )except",
+    "rather than|instead of|other than|(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
 _AVERSION = "(?:stand|bear|abide|tolerate|endure|resist|withstand|survive)"  # who cannot bear it is hurt by it
@@ -35,7 +35,7 @@ _AUXILIARY = any_of("is|was|are|were|do|does|did|can|could|may|will|would|has|ha
 _DENIED_AFTER = any_of(
     rf"[\w\s']{{0,20}}?\b(?:is|was) (?:not|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
     r"[\w\s']{0,20}?\bwould be wrong\b",
-    rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot)\b(?!\s(?:only|just)\b)",
+    rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot|(?:has|have) (?:none|no effect))\b(?!\s(?:only|just)\b)",
 )
 _BEFORE, _AFTER = re.compile(_DENIED_BEFORE), re.compile(_DENIED_AFTER)
 
@@ -50,7 +50,7 @@ def negated(text: str, start: int, end: int) -> bool:
 _CONCLUSION = re.compile(
     any_of(
         r"\b(?:final )?answer(?: is)?:?\s",
-        r"\b(?:makes|comes to|adds up to|amounts to)\b",
+        r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d+)\b)",
@@ -67,6 +67,7 @@ _ASIDE = re.compile(
         r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
     )
 )
+_SPELT_OUT = re.compile(r"(?<=[a-z\d])(?<!answer): (?=[+-]?\d).*")  # "5 Ink: 4 for the spell and 1 for the Slope"
 _OFFSET = re.compile(
     r"\s?(?:[a-z]+ ){1,2}?(?:before|after|earlier|later|ago|since|(?:more|less|fewer|higher|lower|older|younger|longer|"
     r"shorter|as \w+) (?:than|as))\b|\stimes (?:what|as|the|that|more)\b"
@@ -94,7 +95,7 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
         after = [value for value in stated if value.start >= conclusions[-1].end() - 1]
         if after:
             return after
-    asides = [match.span() for match in _ASIDE.finditer(text)]
+    asides = [match.span() for pattern in (_ASIDE, _SPELT_OUT) for match in pattern.finditer(text)]
     main = [value for value in stated if not any(a <= value.start < b for a, b in asides)]
     return main or stated
 
@@ -102,7 +103,7 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
 # ------------------------------------------------------------------------------------------------------ special cases
 
 _SEGMENT = re.compile(r"[,;:(\n]|[.!?](?=\s|$)|\b(?:and|or|but|while|whereas|otherwise)\b")
-_CASE = re.compile(r"\b(?:when|if|while|unless|during|with|without|for|at|in|on|by|against|under)\s(?:the |an? )?(\w+)")
+_CASE = re.compile(r"\b(?:when|if|while|unless|during|with|without|for|at|in|on|by|against|under) ([^#]*)")
 
 
 def special_case(text: str, start: int, end: int, asked: str) -> bool:
@@ -110,7 +111,8 @@ def special_case(text: str, start: int, end: int, asked: str) -> bool:
     cuts = [0, *(match.end() for match in _SEGMENT.finditer(text, 0, start))]
     stop = _SEGMENT.search(text, end)
     segment = text[cuts[-1] : start] + " # " + text[end : stop.start() if stop else len(text)]
-    return any(word[1] not in asked and word[1] != "#" for word in _CASE.finditer(segment))
+    known = FUNCTION_WORDS | set(words_of(clean(asked)))
+    return any(word not in known for case in _CASE.finditer(segment) for word in words_of(case[1]))
 
 
 # ------------------------------------------------------------------------------------------------------- other things
@@ -131,3 +133,12 @@ def of_another_subject(text: str, start: int, asked: str) -> bool:
         if match[2].removesuffix("s") in wanted - {"i", "of", "in", "a", "wa"}:
             last = match
     return last is not None and not {w.removesuffix("s") for w in last[1].split()[1:]} & wanted
+
+
+def has_rival_subject(text: str, start: int, asked: str) -> bool:
+    """Whether a later clause has the verb of the question with another subject: "8 feet; the gaff reaches 12"."""
+    wanted = set(words_of(asked))
+    clauses = re.split(r"[.;,\n]|\b(?:and|but|while|whereas)\b", text[:start])
+    said = words_of(clauses[-1])
+    verb = next((i for i, word in enumerate(said) if word in wanted - FUNCTION_WORDS), 0)
+    return len(clauses) > 1 and verb > 0 and not set(said[:verb]) & FUNCTION_WORDS

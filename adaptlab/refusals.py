@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from adaptlab.answers import any_of, clean, sentences_of
+from adaptlab.answers import FUNCTION_WORDS, any_of, clean, sentences_of, words_of
 
 _TEXT = any_of(
     "passages?|texts?|rule ?books?|rules|context|documents?|information|excerpts?|source|entry|description|book"
@@ -38,7 +38,8 @@ REFUSALS = re.compile(
         rf"\bdoes not (?:appear|occur|exist|feature) (?:anywhere )?in (?:the|these|this) (?:given |provided )?{_TEXT}\b",
         rf"\b(?:no|not enough|insufficient) (?:\w+ )?{_FACTS}\b|\bnot told\b",
         r"\b(?:it|this|that|which|answer|value)(?: is| remains) (?:not clear|unclear|unknown|unspecified|unstated)\b",
-        r"\b(?:is|are|remains?) (?:unknown|unspecified|unstated)\b",
+        r"\b(?:is|are|remains?|left) (?:left )?(?:unknown|unspecified|unstated|undefined|unsaid)\b",
+        rf"\bthere (?:is|are) (?:no|not an?y?) [^.!?\n]{{1,60}}?\b{_TOLD}\b",
         rf"^(?:unknown|unanswerable|n/a)\b|^not {_TOLD}",
         # nobody can tell
         rf"\b(?:(?:do|does|could) not|cannot) (?:\w+ )?{_FIND_OUT}\b",
@@ -61,8 +62,11 @@ def mentions_refusal(text: str) -> bool:
     return bool(REFUSALS.search(clean(text)))
 
 
-def is_refusal(text: str) -> bool:
-    """Whether the text, as a whole, declines: it says early that the answer is not there, and then offers none."""
+def is_refusal(text: str, asked: str = "") -> bool:
+    """Whether the text, as a whole, declines: it says early that the answer is not there, and then offers none.
+
+    With the question at hand, what follows offers an answer only if it speaks of what was asked.
+    """
     sentences = sentences_of(clean(text))
     at = next((i for i, sentence in enumerate(sentences[:2]) if REFUSALS.search(sentence)), None)
     if at is None or _VERDICT.search(sentences[0]) or (at == 1 and re.search(r"\d", sentences[0])):
@@ -71,7 +75,7 @@ def is_refusal(text: str) -> bool:
     if _answered_first(sentences[at][: match.start()]):
         return False
     rest = [sentences[at][match.end() :], *sentences[at + 1 :]]
-    return not any(_offers(part, first=i == 0) for i, part in enumerate(rest))
+    return not any(_offers(part, i == 0, clean(asked)) for i, part in enumerate(rest))
 
 
 def without_refusals(text: str) -> str:
@@ -94,7 +98,17 @@ def _answered_first(head: str) -> bool:
     return bool(re.search(r"^(?:yes|no)\b|\d", claim)) and not _POINTER.search(claim)
 
 
-def _offers(part: str, first: bool) -> bool:
+_SUBJECT = re.compile(r"^[\s,]*(?:[a-z]+ly,? )?((?:[a-z'-]+ ){1,4}?)(?:is|are|was|were|has|have|costs?|weighs?)\b")
+
+
+def _about_else(claim: str, asked: str) -> bool:
+    """Whether a clause has a subject that the question does not name: "its circle is 7" where a reagent was asked."""
+    subject = _SUBJECT.search(claim)
+    own = [word for word in words_of(subject[1]) if word not in FUNCTION_WORDS] if subject and asked else []
+    return bool(own) and not set(own) & set(words_of(asked))
+
+
+def _offers(part: str, first: bool, asked: str) -> bool:
     """Whether what follows a refusal still offers an answer: not what only points at something else."""
     if REFUSALS.search(part) or _OTHER_THING.search(part):
         return False
@@ -102,6 +116,6 @@ def _offers(part: str, first: bool) -> bool:
     claim = part[contrast.end() :] if contrast else part
     if _GUESS.search(claim):
         return True
-    if first and not contrast:
+    if (first and not contrast) or _about_else(claim, asked):
         return False
     return bool(re.search(r"\b(?:is|are|answer)\b|\d", claim)) and not _POINTER.search(claim)

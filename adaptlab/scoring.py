@@ -41,6 +41,9 @@ def _unanswerable(question: Question) -> bool:
     return question.category == "unanswerable" or question.answer_type == "refusal"
 
 
+_YES_OR_NO = re.compile(r"^(?:yes|no|well|sure|certainly)\b[,:.!]\s*")
+
+
 def _right(question: Question, text: str, strictly: bool) -> bool:
     phrasings = [phrasing.text for phrasing in question.phrasings]
     asked = next((p for p in phrasings if clean(text).startswith(clean(p).rstrip(" ?."))), " ".join(phrasings))
@@ -53,6 +56,7 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
         gold = polarity(clean(question.answer))
         read = polarity if strictly else loose_polarity
         return gold is not None and read(said, question.text()) == gold
+    said = _YES_OR_NO.sub("", said)
     if question.answer_type == "list":
         return list_right(question, said, strictly)
     return text_right(question, asked, said, strictly)
@@ -69,7 +73,7 @@ def strict(question: Question, text: str) -> bool:
     if not text or not text.strip():
         return False
     if _unanswerable(question):
-        return is_refusal(text)
+        return is_refusal(text, question.text())
     said = sentences_of(clean(text))
     if is_refusal(text) or (said and REFUSALS.search(said[0])) or _hedges(question, text):
         return False

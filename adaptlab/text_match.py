@@ -118,9 +118,12 @@ _REFERENCE = re.compile(
 _STILL_THE_SAME = frozenset(listed("wood root metal alloy material stuff substance weapon ii iii iv"))
 
 
-def _only_refers(text: str, start: int, end: int, asked: str, form: str) -> bool:
+_BEFORE = re.compile(r"\b(?:before|after) (?:the )?$")
+
+
+def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
-    said = _REFERENCE.search(text[:start])
+    said = _REFERENCE.search(text[:start]) or (named and _BEFORE.search(text[:start]))
     if said and said[0].strip() not in f"{clean(asked)} {clean(form)}":
         return True
     owned = re.match(r"'?\s+([a-z]+)", text[end:]) if re.search(r"'s$", text[start:end]) else None
@@ -160,14 +163,14 @@ def text_right(question: Question, asked: str, text: str, strictly: bool) -> boo
     """Whether a text asserts the gold name or text; strictly: whole, and no other beside it."""
     forms = (question.answer, *question.accepted)
     if strictly:
-        return any(_strictly(form, forms, asked, text) for form in forms)
+        return any(_strictly(form, forms, asked, text, question.answer_type == "name") for form in forms)
     found = [(form, span) for form in forms for span in _spans(text, form)]
     if not found:
         return any(_loosely(question, text, form) for form in forms)
     return any(
         not _denied(text, *span, asked, form)
         and _company(text, *span, asked) != "options"
-        and not _only_refers(text, *span, asked, form)
+        and not _only_refers(text, *span, asked, form, question.answer_type == "name")
         and not _renamed(question, text, span[1])
         for form, span in found
     )
@@ -179,7 +182,7 @@ def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     return negated(text, start, end) or bool(allowed and NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form)))
 
 
-def _strictly(form: str, forms: Sequence[str], asked: str, text: str) -> bool:
+def _strictly(form: str, forms: Sequence[str], asked: str, text: str, named: bool) -> bool:
     """Whether a text asserts one form of the gold, whole, never denies it, and claims nothing else."""
     spans = _spans(text, form)
     if any(_denied(text, *span, asked, form) or _wrong_title(text, span[0], form, forms) for span in spans):
@@ -188,7 +191,7 @@ def _strictly(form: str, forms: Sequence[str], asked: str, text: str) -> bool:
         return _in_order(text, form)
     if any(_company(text, *span, asked) or _other_claim(text, span[0], form) for span in spans):
         return False
-    meant = [span for span in spans if not _only_refers(text, *span, asked, form)]
+    meant = [span for span in spans if not _only_refers(text, *span, asked, form, named)]
     return any(len(words_of(clean(form))) > 3 or not _part_of_longer(text, *span, asked) for span in meant)
 
 
@@ -228,9 +231,11 @@ def _loosely(question: Question, text: str, form: str) -> bool:
     plain, asked = clean(form), clean(question.text())
     needed = [word for word in words_of(plain) if word not in FUNCTION_WORDS]
     if question.answer_type == "name":
+        kinds = {word for word in words_of(text) if word in _INSTITUTIONS}
+        if kinds - set(needed):
+            return False
         needed = [word for word in needed if word not in TITLES and word not in words_of(asked)]
-        if needed and needed[-1] in _INSTITUTIONS and not re.search(rf"\b{any_of(*_INSTITUTIONS)}\b", text):
-            needed = needed[:-1]
+        needed = [word for word in needed if word not in _INSTITUTIONS or word in kinds]
     wanted = {_root(word) for word in needed}
     return bool(wanted) and any(_says_loosely(wanted, plain, asked, sentence) for sentence in text.split("\n"))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from adaptlab.answers import DIMENSION, FUNCTION_WORDS, UNITS, Value, clean, values, words_of
-from adaptlab.claims import committed_values, negated, of_another_subject, special_case
+from adaptlab.claims import committed_values, has_rival_subject, negated, of_another_subject, special_case
 from adaptlab.retrieval import stem
 from adaptlab.schemas import AnswerType, Question
 
@@ -66,7 +66,7 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
 
     Where every value has a case of its own, all of them stay: none of them is the answer.
     """
-    plain = [value for value in found if not special_case(text, value.start, value.end, clean(asked))]
+    plain = [value for value in found if not special_case(text, value.start, value.end, asked)]
     return plain or list(found)
 
 
@@ -91,12 +91,12 @@ def _repeats_measure(value: Value, gold: Sequence[Value], asked: str) -> bool:
 
 
 _BEYOND = re.compile(
-    r"\b((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)\s(?:an? |the |level )?$"
+    r"\b(?<!no )((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)\s(?:an? |the |level )?$"
 )
 _AT_LEAST = re.compile(r"\b(?:at least|no less than|no fewer than|a minimum of)\s(?:an? |the )?$")
 _OR_MORE = re.compile(r"\+|(?:\s[a-z]+)? or (?:more|higher|above|better|over|greater|less|fewer|lower|below)\b")
 _THRESHOLD = re.compile(
-    r"\b(?:must|may|need\w*|have to|required?|lowest|least|most|minimum|maximum|reach|beat|equal|enough|when|save\w*|"
+    r"\b(?:must|may|need\w*|have to|required?|lowest|least|most|minimum|maximum|reach|beat|takes?|equal|enough|when|save\w*|"
     r"limit)\b"
 )
 _AGE = re.compile(r"\s[a-z]+ (ago|old)\b")
@@ -154,7 +154,9 @@ def _about(found: Sequence[Value], gold: Sequence[Value], asked: str, text: str)
     plain = [v for v, label in labels.items() if not label or words & set(words_of(label[2])) or not (ours or label[1])]
     plain = [value for value in plain if not _of_another_quantity(value, labels[value], asked, text)]
     plain = [value for value in plain if _may_answer(value, gold, words, text)]
-    return [value for value in plain if not _of_another_deed(value, clean(asked), text)] or plain
+    own = [value for value in plain if not has_rival_subject(text, value.start, clean(asked))]
+    own = [value for value in own if not _of_another_deed(value, clean(asked), text)]
+    return own or plain
 
 
 def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, text: str) -> bool:
