@@ -25,7 +25,7 @@ _ORDINALS = {word: rank for rank, word in enumerate(_RANKS, 1)}
 _ORDINALS |= {f"{ten[:-1]}ieth": value for ten, value in _TENS.items()}
 _ORDINALS |= {f"{10 * (i + 2)}-{word}": 10 * (i + 2) + n for i in range(8) for n, word in enumerate(_RANKS[:9], 1)}
 _PARTS = {"half": 2, "quarter": 4} | {word: rank for word, rank in _ORDINALS.items() if rank > 2 and "-" not in word}
-_PART = re.compile(r"(?<![\w-])(?:an?|1) (" + "|".join(_PARTS) + r")\b(?=\s+(?:of|as)\b|\s*(?:[.,;:!?)\n]|$))")
+_PART = re.compile(r"(?<![\w-])(?:an?|1) (" + "|".join(_PARTS) + r")\b(?=\s+(?:of|as|in|when|if)\b|\s*(?:[.,;:!?)\n]|$))")
 _AND_PART = re.compile(r"\b(\d+) and (?:an?|1) (half|quarter)\b")
 _ONES = "|".join(_SMALL[1:10])
 _UNDER_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{_ONES}))?|{'|'.join(sorted(_SMALL, key=len, reverse=True))})"
@@ -53,6 +53,7 @@ for _measured, _names in _DIMENSIONS.items():
             if _name.isalpha() and len(_name) > 1:
                 UNITS.setdefault(f"{_name}s", _unit_name)
 _NO_UNITS = {"mean", "make", "give", "apply", "count", "stand", "hold", "work", "hit", "come", "remain", "suffice"}
+_NO_UNITS |= {"people", "person", "inhabitant", "resident", "citizen", "soul"}  # whoever is counted in a place
 _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
 _PIECES = re.compile(r"\b(?:pieces?|coins?) of (" + "|".join(sorted(_COINS)) + r")\b")
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")

@@ -54,7 +54,7 @@ _CONCLUSION = re.compile(
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d+)\b)",
-        r"\btotal(?:s|ling| is| of)\b",
+        r"\bnow\b|\btotal(?:s|ling| is| of)\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
 )
@@ -63,7 +63,7 @@ _ASIDE = re.compile(
     any_of(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
         r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
-        r"|down from|after|plus|including|as the|as its|made up of|counting)\b.*",
+        r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
         r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
     )
 )
@@ -117,22 +117,26 @@ def special_case(text: str, start: int, end: int, asked: str) -> bool:
 
 # ------------------------------------------------------------------------------------------------------- other things
 
-_SUBJECT = re.compile(r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)(an? (?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s)")
+_CLAUSE_START = r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)"
+_SUBJECT = re.compile(_CLAUSE_START + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s)")
+_SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
+_ANY_THING = frozenset("animal beast creature thing item object weapon spell person place whole one answer total".split())
 
 
 def of_another_subject(text: str, start: int, asked: str) -> bool:
-    """Whether a claim is plainly about another thing: "a horse costs 30" where the price of "a mule" was asked.
+    """Whether a claim is plainly about another thing: "a horse costs 30" where the price of a mule was asked.
 
-    Only a subject with an indefinite article counts, and only with a verb of the question: names may be garbled.
+    The subject must be a plain noun that does what the question asks about, or has a size: names may be garbled.
     """
-    wanted = {UNITS.get(word, word).removesuffix("s") for word in re.findall(r"[a-z]+", asked)}
-    if not re.search(r"\ban? [a-z]", asked):
-        return False
+    wanted = set(words_of(asked))
     last = None
     for match in _SUBJECT.finditer(text, 0, start):
-        if match[2].removesuffix("s") in wanted - {"i", "of", "in", "a", "wa"}:
+        verb = set(words_of(match[3]))
+        plain = verb & (wanted - FUNCTION_WORDS) or (match[1] != "the" and verb & wanted)
+        if plain or (verb & {"is", "wa"} and _SIZE.match(text[start:])):
             last = match
-    return last is not None and not {w.removesuffix("s") for w in last[1].split()[1:]} & wanted
+    own = set(words_of(last[2])) if last else set()
+    return bool(own) and not own & (wanted | _ANY_THING)
 
 
 def has_rival_subject(text: str, start: int, asked: str) -> bool:

@@ -71,8 +71,11 @@ def loose_polarity(text: str, asked: str = "") -> str | None:
     """`polarity`, else what other words that mean yes or no say ("never", "it does"); None for neither."""
     said = polarity(text, asked)
     if said is None and not re.search(r"\b(?:yes|no|or)\b", text):
-        other = _other_value(text, asked)
-        return "no" if other or _LOOSE_NO.search(text) else "yes" if _LOOSE_YES.search(text) else None
+        if _other_value(text, asked) or _LOOSE_NO.search(text):
+            return "no"
+        numbers = {word for word in words_of(clean(asked)) if word.isdigit()}
+        same = not numbers or {word for word in words_of(text) if word.isdigit()} <= numbers
+        return "yes" if same and _LOOSE_YES.search(text) else None
     return said
 
 

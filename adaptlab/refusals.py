@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from adaptlab.answers import FUNCTION_WORDS, any_of, clean, sentences_of, words_of
+from adaptlab.claims import HEDGE
 
 _TEXT = any_of(
     "passages?|texts?|rule ?books?|rules|context|documents?|information|excerpts?|source|entry|description|book"
@@ -26,7 +27,7 @@ _FACTS = any_of("information|mention|details?|evidence|data|context|statement|in
 REFUSALS = re.compile(
     any_of(
         # the source, or who read it, does not say
-        rf"\b{_SOURCE}\b[^.!?\n]{{0,60}}?\b(?:(?:do|does|did) not|never) (?:\w+ )?{_SAY}\b",
+        rf"\b{_SOURCE}\b[^.!?\n]{{0,60}}?\b(?:(?:do|does|did) not|never) (?:\w+ )?{_SAY}(?:e?s)?\b",
         rf"\b{_TEXT}\b[^.!?\n]{{0,40}}?\b{_SAY}(?:s|d|ed)? (?:\w+ )?(?:no|nothing)\b",
         rf"\b(?:{_SAY}(?:e?s)?|is {_TOLD}|are {_TOLD})\b[^.!?\n]*\bbut (?:not\b|(?:\w+ ){{1,4}}(?:is|are) not[.!]?$)",
         rf"\b(?:nothing|nowhere|not (?:something|anything))\b[^.!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
@@ -95,7 +96,7 @@ def without_refusals(text: str) -> str:
 def _answered_first(head: str) -> bool:
     """Whether a value or a yes or no stands before the refusal in its own sentence: "14, though it does not say so"."""
     claim = CONTRAST.split(head)[0] if CONTRAST.search(head) else ""
-    return bool(re.search(r"^(?:yes|no)\b|\d", claim)) and not _POINTER.search(claim)
+    return bool(HEDGE.search(claim)) or (bool(re.search(r"^(?:yes|no)\b|\d", claim)) and not _POINTER.search(claim))
 
 
 _SUBJECT = re.compile(r"^[\s,]*(?:[a-z]+ly,? )?((?:[a-z'-]+ ){1,4}?)(?:is|are|was|were|has|have|costs?|weighs?)\b")

@@ -131,8 +131,14 @@ def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: 
     return bool(owned) and not clean(form).endswith("'s") and stem(owned[1]) not in words_of(clean(asked))
 
 
-def _renamed(question: Question, text: str, end: int) -> bool:
-    """Whether a noun behind a found text names another thing: "lamp black straw"; a surname does not."""
+def _renamed(question: Question, text: str, start: int, end: int, form: str) -> bool:
+    """Whether a longer name is another thing: "lamp black straw", "the Little Sallow".
+
+    A surname behind a name changes nothing, nor does a title before one, nor what stands before a text.
+    """
+    if question.answer_type == "name":
+        titled = any(words_of(clean(other))[1:] == words_of(clean(form)) for other in (question.answer, form))
+        return not titled and not re.search(r"\d\s$", text[:start]) and _part_of_longer(text, start, start, question.text())
     after = re.match(r"\s([^\W\d_]+)\s*(?:[.,;!]|$)", text[end:], re.M)
     word = after[1] if after else ""
     loose = word and word not in FUNCTION_WORDS and not word.endswith(("s", "ed", "ing", "ly", "en"))
@@ -171,15 +177,18 @@ def text_right(question: Question, asked: str, text: str, strictly: bool) -> boo
         not _denied(text, *span, asked, form)
         and _company(text, *span, asked) != "options"
         and not _only_refers(text, *span, asked, form, question.answer_type == "name")
-        and not _renamed(question, text, span[1])
+        and not _renamed(question, text, *span, form)
         for form, span in found
     )
 
 
 def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
+    forbidden = NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form))
+    if forbidden and re.search(rf"\b(?:(?:may|can|could|must|should|will|do|does) not|cannot) [a-z]+ (?:any )?$", text[:start]):
+        return False
     allowed = re.search(r"\b(?:may|can|could|will)\s$", text[:start]) and not NEGATOR.search(text[:end])
-    return negated(text, start, end) or bool(allowed and NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form)))
+    return negated(text, start, end) or bool(allowed and forbidden)
 
 
 def _strictly(form: str, forms: Sequence[str], asked: str, text: str, named: bool) -> bool:
@@ -215,7 +224,7 @@ def _in_order(text: str, form: str) -> bool:
 
 def _root(word: str) -> str:
     """A word without its ending, for the lenient reading only: "silenced" and "silences" are one."""
-    return re.sub(r"(?<=\w{5})(?:ing|ed|es|e|s)$", "", word)
+    return re.sub(r"(?<=\w{4})(?:ing|ed|es|e|s)$", "", word)
 
 
 _INSTITUTIONS = listed("guild company house order society college union league")
@@ -275,13 +284,14 @@ def list_right(question: Question, text: str, strictly: bool) -> bool:
 
 
 def _share_a_noun(text: str, items: Sequence[str]) -> bool:
-    """Whether the items end in one noun that the text says once: "the north and the east door"."""
+    """Whether the items share a noun that the text says once: "the north and the east door", "Saints Ede and Orrin"."""
     words = [words_of(item) for item in items]
-    nouns = {item[-1] for item in words if item}
-    own = [" ".join(item[:-1]) for item in words]
-    if len(nouns) != 1 or not all(own) or not _spans(text, nouns.pop()):
-        return False
-    return all(any(not negated(text, *span) for span in _spans(text, part)) for part in own)
+    ends = ((-1, slice(None, -1)), (0, slice(1, None)))
+    for shared, own in ends:
+        nouns, parts = {item[shared] for item in words if item}, [" ".join(item[own]) for item in words]
+        if len(nouns) == 1 and all(parts) and _spans(text, nouns.pop()):
+            return all(any(not negated(text, *span) for span in _spans(text, part)) for part in parts)
+    return False
 
 
 _NUMBERING = re.compile(r"^\s*\d{1,2}[.)]\s+", re.M)

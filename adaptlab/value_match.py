@@ -91,7 +91,7 @@ def _repeats_measure(value: Value, gold: Sequence[Value], asked: str) -> bool:
 
 
 _BEYOND = re.compile(
-    r"\b(?<!no )((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)\s(?:an? |the |level )?$"
+    r"\b(?<!no )(?<!not )((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)\s(?:an? |the |level )?$"
 )
 _AT_LEAST = re.compile(r"\b(?:at least|no less than|no fewer than|a minimum of)\s(?:an? |the )?$")
 _OR_MORE = re.compile(r"\+|(?:\s[a-z]+)? or (?:more|higher|above|better|over|greater|less|fewer|lower|below)\b")
@@ -114,14 +114,18 @@ def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
     return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
 
 
+_PLUS = re.compile(r"(?:\+\s?|\bplus |\bbonus of (?:an? )?)$")
+_MINUS = re.compile(r"(?:-\s?|\bminus |\bpenalty of (?:an? )?|\bsubtract )$")
+
+
 def _wrong_sign(question: Question, committed: Sequence[Value], text: str) -> bool:
-    """Whether a plus is written before a value whose gold is negative in one of its forms."""
-    forms = " ".join((question.answer, *question.accepted))
-    negative = any(value.value.startswith("-") for value in values(clean(forms), question.answer_type))
+    """Whether a plus is written before a value whose gold is negative, or a minus before a bonus."""
+    forms = clean(" ".join((question.answer, *question.accepted)))
+    negative = any(value.value.startswith("-") for value in values(forms, question.answer_type))
     negative = negative or bool(_PENALTY.search(clean(question.text())))
-    plus = any(re.search(r"(?:\+\s?|\bplus |\bbonus of )$", text[: value.start]) for value in committed)
-    plus = plus or any(text[value.start] == "+" for value in committed)
-    return negative and plus
+    heads = [text[: value.start] + text[value.start : value.end].rstrip("0123456789") for value in committed]
+    wrong = _PLUS if negative else _MINUS
+    return (negative or "+" in forms) and any(wrong.search(head) for head in heads)
 
 
 _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|at) $")
@@ -168,14 +172,17 @@ def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, 
     return bool(said and wanted) and not said & wanted
 
 
-_DEED = re.compile(r"[,;.\n]\s?(?:and )?(?:it|they|he|she) (?:also )?([a-z]+)\s[^,;.\n]*$")
+_DEED = re.compile(
+    r"[,;.\n]\s?(?:and )?(?:it|they|he|she) (?:also )?([a-z]+)\s[^,;.\n]*$|\band (?:also )?([a-z]+[^\W\dsui]s) $"
+)
 _NO_DEED = {"is", "are", "was", "were", "has", "have", "had", "does", "do", "get", "gets", "makes", "must", "can", "may"}
 
 
 def _of_another_deed(value: Value, asked: str, text: str) -> bool:
     """Whether a later clause has the value with a verb of its own: "18 charges; it regains 1 each night"."""
     match = _DEED.search(text[: value.start])
-    return bool(match) and match[1] not in _NO_DEED and stem(match[1]) not in words_of(asked)
+    deed = (match[1] or match[2]) if match else ""
+    return bool(deed) and deed not in _NO_DEED and stem(deed) not in words_of(asked)
 
 
 def _may_answer(value: Value, gold: Sequence[Value], words: set[str], text: str) -> bool:
@@ -200,8 +207,9 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
         missing = not given and not (wanted & in_question)
         return (given <= wanted) and not (missing and strictly)
     foreign = given - in_question - {"point"}
-    counted = re.search(r"\bhow many (?!times\b)([a-z]+)", asked.casefold())
-    if foreign and counted and not foreign & {stem(counted[1])}:
+    counted = re.search(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})", asked.casefold())
+    things = set(words_of(counted[1])) - FUNCTION_WORDS if counted else set()
+    if things and not given <= {"point", *things}:
         return False
     return not (foreign if strictly else foreign & set(UNITS.values()))
 
