@@ -35,7 +35,7 @@ _NUMBER_WORD = re.compile(
 )
 _PRONOUN_ONE = re.compile(r"\bone(?= (?:of|who|that|can|may|must|[a-z]+[^\W\dsui]s)\b)")  # "one costs", not "one hour"
 _DIMENSIONS = {  # what units measure, and the names of each unit
-    "length": "feet foot ft ', yard yd, inch, mile, league, step, pace, cubit, metre meter m, kilometre kilometer km",
+    "length": "feet foot ft ', yard yd, inch, mile mi, league, step, pace, cubit, metre meter m, kilometre kilometer km",
     "weight": "pound lb, stone, ounce oz, kilogram kg, gram, ton tonne",
     "time": "second sec, minute min, hour hr, day, week wk, month, year yr, round, turn, segment",
     "money": "gold_piece gp, silver_piece sp, copper_piece cp, crown, coin, penny pennies pence p, shilling, dollar, euro",
@@ -121,6 +121,8 @@ def clean(text: str) -> str:
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"\bmph\b", "miles per hour", re.sub(r"\btwice\b", "2 times", text))
     text = _NUMBER_WORD.sub(_digits, _PRONOUN_ONE.sub("_one", text)).replace("_one", "one")
+    text = re.sub(r"\ba dozen\b", "12", re.sub(r"\bhalf a dozen\b", "6", text))
+    text = re.sub(r"\b(\d+) dozen\b", lambda match: str(12 * int(match[1])), text)
     text = _AND_PART.sub(lambda match: f"{match[1]} 1/{_PARTS[match[2]]}", text)
     text = _PART.sub(lambda match: f"1/{_PARTS[match[1]]}", text)
     text = _FRACTION.sub(_fraction, text.replace("\u2044", "/"))

@@ -12,7 +12,7 @@ from adaptlab.answers import FUNCTION_WORDS, UNITS, Value, any_of, clean, words_
 
 HEDGE = re.compile(
     r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
-    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|my guess|i guess|i(?: would|'d) (?:guess|say)|i think|i believe"
+    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|my guess|i guess|i(?: would|'d) (?:guess|say)|i think|i believe"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
     r"|mostly|mainly|partly|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
@@ -25,7 +25,7 @@ _NOT = any_of(
     "rather than|instead of|other than|(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
-_AVERSION = "(?:stand|bear|abide|tolerate|endure|resist|withstand|survive)"  # who cannot bear it is hurt by it
+_AVERSION = "(?:stand|bear|abide|tolerate|endure|resist|withstand|survive|cross|face|approach)"  # who cannot bear it is hurt by it
 _NOT_DENIED = rf"(?!\s(?:only|just|{_AVERSION}|(?:more|less|fewer) than)\b)"
 _DENIED_BEFORE = any_of(
     rf"\b{_NOT}\b{_NOT_DENIED}(?:(?!\b(?:but|rather|instead)\b)[^.;:!?\n,]){{0,60}}$",
@@ -64,6 +64,7 @@ _ASIDE = re.compile(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
         r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
         r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
+        r"[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
         r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
     )
 )
@@ -108,11 +109,20 @@ _CASE = re.compile(r"\b(?:when|if|while|unless|during|with|without|for|at|in|on|
 
 def special_case(text: str, start: int, end: int, asked: str) -> bool:
     """Whether something is claimed under a condition that the question has not: "80 feet when running"."""
+    return bool(_case_words(text, start, end) - set(words_of(clean(asked))))
+
+
+def asked_case(text: str, start: int, end: int, asked: str) -> bool:
+    """Whether something is claimed under a condition of the question: "4 coins by night" for "the night ferry"."""
+    return bool(_case_words(text, start, end) & set(words_of(clean(asked))))
+
+
+def _case_words(text: str, start: int, end: int) -> set[str]:
+    """The words of the conditions that stand in the same part of a sentence as something."""
     cuts = [0, *(match.end() for match in _SEGMENT.finditer(text, 0, start))]
     stop = _SEGMENT.search(text, end)
     segment = text[cuts[-1] : start] + " # " + text[end : stop.start() if stop else len(text)]
-    known = FUNCTION_WORDS | set(words_of(clean(asked)))
-    return any(word not in known for case in _CASE.finditer(segment) for word in words_of(case[1]))
+    return {word for case in _CASE.finditer(segment) for word in words_of(case[1])} - FUNCTION_WORDS
 
 
 # ------------------------------------------------------------------------------------------------------- other things

@@ -58,11 +58,11 @@ _LOOSE_NO = re.compile(
     any_of(
         r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b|\bimpossible\b",
         r"\b(?:forbidden|prohibited|barred|banned|unable)\b|^(?:it|they|he|she|you) (?:[a-z]+ not|cannot)\b",
-        r"\bnot\.?$|\bnot (?:be )?(?:allowed|permitted|possible|enough|able)\b|\btoo \w+ (?:to|for)\b",
+        r"\b(?:not|cannot)\.?$|^not (?:exactly|really|quite)\b|\bnot (?:be )?(?:allowed|permitted|possible|enough|able)\b|\btoo \w+ (?:to|for)\b",
     )
 )
 _LOOSE_YES = re.compile(
-    r"^(?:(?:it|they|he|she|you) (?:does|do|is|are|can|may|will|must|has|have)|certainly|indeed|of course|definitely"
+    r"\b(?:does|do|is|are|can|may|will|must)(?=\s*(?:[.,;!]|$))|^(?:certainly|indeed|of course|definitely"
     r"|absolutely|i (?:think|believe) so|probably|always)\b|\b(?:allowed|permitted|possible)\b"
 )
 

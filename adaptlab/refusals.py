@@ -24,10 +24,11 @@ _NOT = "(?:not|never|nowhere)"
 _FIND_OUT = any_of("know|answer|determine|tell|find|say|establish|infer")
 _FOUND_OUT = any_of("determined|answered|found|known|inferred|established|told|said")
 _FACTS = any_of("information|mention|details?|evidence|data|context|statement|indication|answer|way of knowing")
+_OTHER_CLAUSE = r"\b(?:but|though|although|however)\b(?! (?:it |they )?(?:never|do|does|did)\b)"
 REFUSALS = re.compile(
     any_of(
         # the source, or who read it, does not say
-        rf"\b{_SOURCE}\b[^.!?\n]{{0,60}}?\b(?:(?:do|does|did) not|never) (?:\w+ )?{_SAY}(?:e?s)?\b",
+        rf"\b{_SOURCE}\b(?:(?!{_OTHER_CLAUSE})[^.!?\n]){{0,60}}?\b(?:(?:do|does|did) not|never) (?:\w+ )?{_SAY}(?:e?s)?\b",
         rf"\b{_TEXT}\b[^.!?\n]{{0,40}}?\b{_SAY}(?:s|d|ed)? (?:\w+ )?(?:no|nothing)\b",
         rf"\b(?:{_SAY}(?:e?s)?|is {_TOLD}|are {_TOLD})\b[^.!?\n]*\bbut (?:not\b|(?:\w+ ){{1,4}}(?:is|are) not[.!]?$)",
         rf"\b(?:nothing|nowhere|not (?:something|anything))\b[^.!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
@@ -41,7 +42,7 @@ REFUSALS = re.compile(
         r"\b(?:it|this|that|which|answer|value)(?: is| remains) (?:not clear|unclear|unknown|unspecified|unstated)\b",
         r"\b(?:is|are|remains?|left) (?:left )?(?:unknown|unspecified|unstated|undefined|unsaid)\b",
         rf"\bthere (?:is|are) (?:no|not an?y?) [^.!?\n]{{1,60}}?\b{_TOLD}\b",
-        rf"^(?:unknown|unanswerable|n/a)\b|^not {_TOLD}",
+        rf"^(?:unknown|unclear|unanswerable|n/a|no (?:idea|clue))\b|\bnone (?:is|are|was|were) {_TOLD}\b|^not {_TOLD}",
         # nobody can tell
         rf"\b(?:(?:do|does|could) not|cannot) (?:\w+ )?{_FIND_OUT}\b",
         rf"\b(?:cannot|could not) be (?:\w+ )?{_FOUND_OUT}\b",

@@ -35,6 +35,9 @@ def _neighbour(text: str, start: int, end: int) -> tuple[str, str]:
     return before[1] if before else "", after[1] if after else ""
 
 
+_INFLECTED = re.compile(r"s$|..(?:ed|ing|ly|en)$")  # most often no noun that belongs to a name
+
+
 def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
     """Whether a found name is only a piece of a longer one: "iron" in "cold iron" or in "iron dust"."""
     before, after = _neighbour(text, start, end)
@@ -51,7 +54,7 @@ def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
         and word not in FUNCTION_WORDS
         and word not in TITLES
         and not {word, stem(word), *words_of(word)} & (asked_words | FUNCTION_WORDS)
-        and not word.endswith(("s", "ed", "ing", "ly", "en"))
+        and not _INFLECTED.search(word)
     ]
     return bool(loose)
 
@@ -89,9 +92,10 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
         return "options"
     joined = re.match(r"\s*,?\s*(?:and|plus|&)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
     besides = _BESIDES.search(after)
-    if (joined and not _CLAUSE.search(joined[1])) or (besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS):
+    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]))) or (besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS):
         return "and"
-    return "and" if len(options) == len(items) == 2 else ""
+    both = re.search(r"\bboth (?:the )?$", head) and re.match(r" and ", tail)
+    return "and" if both or len(options) == len(items) == 2 else ""
 
 
 def _is_option(item: str, asked: str) -> bool:
@@ -121,8 +125,14 @@ _STILL_THE_SAME = frozenset(listed("wood root metal alloy material stuff substan
 _BEFORE = re.compile(r"\b(?:before|after) (?:the )?$")
 
 
+_RELATIVE_TO = re.compile(r"([\w'-]+), (?:who|whose|which|where) (?!is\b|are\b|was\b|were\b)[^.,;\n]*$")
+
+
 def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
+    antecedent = _RELATIVE_TO.search(text[:start])
+    if antecedent and not set(words_of(antecedent[1])) & set(words_of(clean(asked))):
+        return True
     said = _REFERENCE.search(text[:start]) or (named and _BEFORE.search(text[:start]))
     if said and said[0].strip() not in f"{clean(asked)} {clean(form)}":
         return True
@@ -141,7 +151,7 @@ def _renamed(question: Question, text: str, start: int, end: int, form: str) -> 
         return not titled and not re.search(r"\d\s$", text[:start]) and _part_of_longer(text, start, start, question.text())
     after = re.match(r"\s([^\W\d_]+)\s*(?:[.,;!]|$)", text[end:], re.M)
     word = after[1] if after else ""
-    loose = word and word not in FUNCTION_WORDS and not word.endswith(("s", "ed", "ing", "ly", "en"))
+    loose = word and word not in FUNCTION_WORDS and not _INFLECTED.search(word)
     known = stem(word) in (*words_of(clean(question.text())), *_STILL_THE_SAME)
     return question.answer_type == "text" and bool(loose) and not known
 
@@ -245,18 +255,22 @@ def _loosely(question: Question, text: str, form: str) -> bool:
             return False
         needed = [word for word in needed if word not in TITLES and word not in words_of(asked)]
         needed = [word for word in needed if word not in _INSTITUTIONS or word in kinds]
-    wanted = {_root(word) for word in needed}
-    return bool(wanted) and any(_says_loosely(wanted, plain, asked, sentence) for sentence in text.split("\n"))
+    root = _root if question.answer_type == "text" else str
+    wanted = {root(word) for word in needed}
+    return bool(wanted) and any(
+        wanted <= {root(word) for word in words_of(sentence)} and _as_negated(wanted, plain, asked, sentence)
+        for sentence in text.split("\n")
+    )
 
 
-def _says_loosely(wanted: set[str], plain: str, asked: str, sentence: str) -> bool:
-    said = {_root(word) for word in words_of(sentence)}
-    if not wanted <= said or ("or" in sentence.split() and "or" not in plain.split()):
+def _as_negated(wanted: set[str], plain: str, asked: str, sentence: str) -> bool:
+    """Whether a sentence with the wanted words denies what the form denies, and offers no choice."""
+    if ("or" in sentence.split() and "or" not in plain.split()):
         return False
     if "but" in sentence.split() and "but" not in plain.split():
         return False
     denied, wanted_denied = bool(NEGATOR.search(sentence)), bool(NEGATOR.search(plain))
-    bare = bool(NEGATOR.search(asked)) and said - FUNCTION_WORDS == wanted and not _CLAUSE.search(sentence)
+    bare = bool(NEGATOR.search(asked)) and len(set(words_of(sentence)) - FUNCTION_WORDS) == len(wanted) and not _CLAUSE.search(sentence)
     return denied == wanted_denied or bare
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from adaptlab.answers import DIMENSION, FUNCTION_WORDS, UNITS, Value, clean, values, words_of
-from adaptlab.claims import committed_values, has_rival_subject, negated, of_another_subject, special_case
+from adaptlab.claims import asked_case, committed_values, has_rival_subject, negated, of_another_subject, special_case
 from adaptlab.retrieval import stem
 from adaptlab.schemas import AnswerType, Question
 
@@ -33,8 +33,7 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
                 return True
             continue
         claimed = _claimed(question, form, gold, extra, asked, text)
-        if not strictly:
-            claimed = _plain_case(claimed, asked, text)
+        claimed = _asked_case(claimed, asked, text) if strictly else _plain_case(claimed, asked, text)
         committed = committed_values(text, _about(claimed, gold, asked, text))
         if any(_other_claim(text, value, asked, form) for value in committed):
             continue
@@ -61,11 +60,19 @@ def _with_articles(text: str, gold: Sequence[Value], kind: AnswerType, extra: fr
     return values(re.sub(r"\b(?:an|a)(?= [a-z])", "1", text), kind, extra)
 
 
+def _asked_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """The values for the case that was asked, where each has a case of its own: "2 by day and 4 by night"."""
+    ours = [value for value in found if asked_case(text, value.start, value.end, asked)]
+    cases = [value for value in found if special_case(text, value.start, value.end, asked)]
+    return ours if ours and len(cases) == len(found) - len(ours) and not set(ours) & set(cases) else list(found)
+
+
 def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     """Without the values that are claimed for a special case only, where another is claimed for the plain one.
 
     Where every value has a case of its own, all of them stay: none of them is the answer.
     """
+    found = _asked_case(found, asked, text)
     plain = [value for value in found if not special_case(text, value.start, value.end, asked)]
     return plain or list(found)
 
@@ -114,7 +121,7 @@ def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
     return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
 
 
-_PLUS = re.compile(r"(?:\+\s?|\bplus |\bbonus of (?:an? )?)$")
+_PLUS = re.compile(r"(?:\+\s?|\bplus |\badds? |\bbonus of (?:an? )?)$")
 _MINUS = re.compile(r"(?:-\s?|\bminus |\bpenalty of (?:an? )?|\bsubtract )$")
 
 
@@ -208,7 +215,7 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
         return (given <= wanted) and not (missing and strictly)
     foreign = given - in_question - {"point"}
     counted = re.search(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})", asked.casefold())
-    things = set(words_of(counted[1])) - FUNCTION_WORDS if counted else set()
+    things = set(words_of(counted[1])) - FUNCTION_WORDS - {"i", "we"} if counted else set()
     if things and not given <= {"point", *things}:
         return False
     return not (foreign if strictly else foreign & set(UNITS.values()))
