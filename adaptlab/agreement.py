@@ -1,7 +1,7 @@
 """How well a scorer or a judge agrees with labelled answers: rates with intervals, errors by direction, kappa.
 
-The labels lie beside the benchmark, and `00Setup/labelled_answers.md` has the rules they follow. A verdict is True, False, or None where
-it could not be read; an unreadable verdict is counted by itself and is never turned into a score.
+The labels lie beside the benchmark, and `00Setup/labelled_answers.md` has the rules they follow. A verdict is True,
+False, or None where it could not be read; an unreadable verdict is counted by itself and never turned into a score.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,7 +24,9 @@ _ORDINALS = {word: rank for rank, word in enumerate(_RANKS, 1)}
 _ORDINALS |= {f"{ten[:-1]}ieth": value for ten, value in _TENS.items()}
 _ORDINALS |= {f"{10 * (i + 2)}-{word}": 10 * (i + 2) + n for i in range(8) for n, word in enumerate(_RANKS[:9], 1)}
 _PARTS = {"half": 2, "quarter": 4} | {word: rank for word, rank in _ORDINALS.items() if rank > 2 and "-" not in word}
-_PART = re.compile(r"(?<![\w-])(?:an?|1) (" + "|".join(_PARTS) + r")\b(?=\s+(?:of|as|in|when|if)\b|\s*(?:[.,;:!?)\n]|$))")
+_PART = re.compile(
+    r"(?<![\w-])(?:an?|1) (" + "|".join(_PARTS) + r")\b(?=\s+(?:of|as|in|when|if)\b|\s*(?:[.,;:!?)\n]|$))"
+)
 _AND_PART = re.compile(r"\b(\d+) and (?:an?|1) (half|quarter)\b")
 _ONES = "|".join(_SMALL[1:10])
 _UNDER_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{_ONES}))?|{'|'.join(sorted(_SMALL, key=len, reverse=True))})"
@@ -35,10 +36,12 @@ _NUMBER_WORD = re.compile(
 )
 _PRONOUN_ONE = re.compile(r"\bone(?= (?:of|who|that|can|may|must|[a-z]+[^\W\dsui]s)\b)")  # "one costs", not "one hour"
 _DIMENSIONS = {  # what units measure, and the names of each unit
-    "length": "feet foot ft ', yard yd, inch, mile mi, league, step, pace, cubit, metre meter m, kilometre kilometer km",
+    "length": "feet foot ft ', yard yd, inch, mile mi, league, step, pace, cubit, metre meter m,"
+    " kilometre kilometer km",
     "weight": "pound lb, stone, ounce oz, kilogram kg, gram, ton tonne",
     "time": "second sec, minute min, hour hr, day, week wk, month, year yr, round, turn, segment",
-    "money": "gold_piece gp, silver_piece sp, copper_piece cp, crown, coin, penny pennies pence p, shilling, dollar, euro",
+    "money": "gold_piece gp, silver_piece sp, copper_piece cp, crown, coin, penny pennies pence p, shilling,"
+    " dollar, euro",
     "share": "% percent",
     "score": "point xp pt experience",
 }
@@ -57,7 +60,10 @@ _NO_UNITS |= {"people", "person", "inhabitant", "resident", "citizen", "soul"}  
 _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
 _PIECES = re.compile(r"\b(?:pieces?|coins?) of (" + "|".join(sorted(_COINS)) + r")\b")
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")
-_SIDED = re.compile(r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided(?: (?:dice|die|ones?|1)\b|(?=\s*(?:[.,;:!?)\n]|$)))(?: (plus|minus|[+\-]) (\d+))?")
+_SIDED = re.compile(
+    r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided(?: (?:dice|die|ones?|1)\b|(?=\s*(?:[.,;:!?)\n]|$)))"
+    r"(?: (plus|minus|[+\-]) (\d+))?"
+)
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<value>[+-]?\d+(?:\.\d+)?)(?:\s?(?:-|\bto\b)\s?(?P<top>\d+)(?![\w]))?(?P<ordinal>st|nd|rd|th)?"
     r"(?![\d])(?:[\s-]?(?P<unit>%|'(?!\w)|[a-z]+))?(?:\s(?P<next>[a-z]+))?"
@@ -69,7 +75,9 @@ def any_of(*options: str) -> str:
     return "(?:" + "|".join(options) + ")"
 
 
-_ABBREVIATION = re.compile(r"\b(vs\.(?=\s)|(?:ft|lbs?|hrs?|mins?|secs?|yrs?|yds?|gp|sp|cp|hp|approx|i\.e|e\.g|dr|mr|mrs|st)\.(?=\s+[\da-z]))")
+_ABBREVIATION = re.compile(
+    r"\b(vs\.(?=\s)|(?:ft|lbs?|hrs?|mins?|secs?|yrs?|yds?|gp|sp|cp|hp|approx|i\.e|e\.g|dr|mr|mrs|st)\.(?=\s+[\da-z]))"
+)
 _FRACTION = re.compile(r"(?<![\d/.])(?:(\d+) )?(\d+)/([1-9]\d*)(?![\d/])")
 _CITATION = re.compile(r"\[\d+(?:, ?\d+)*\]|\(?\bpassages? \d+(?: and \d+)?\)?")
 _ARTICLES = frozenset(("a", "an", "the"))
@@ -158,7 +166,7 @@ def _sided(match: re.Match[str]) -> str:
 
 def words_of(text: str) -> list[str]:
     """Comparable words: cleaned, without articles, lightly stemmed, numbers kept."""
-    found = re.findall(r"[+-]?\d+(?:\.\d+)?|\d*d\d+(?:[+-]\d+)?|[^\W\d_]+(?:'s\b)?|%", _spell_dice(text))
+    found = re.findall(r"\d*d\d+(?:[+-]\d+)?|[+-]?\d+(?:\.\d+)?|[^\W\d_]+(?:'s\b)?|%", _spell_dice(text))
     return [_IRREGULAR.get(word, _IRREGULAR.get(stem(word), stem(word))) for word in found if word not in _ARTICLES]
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from adaptlab.answers import FUNCTION_WORDS, UNITS, Value, any_of, clean, words_of
+from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
 
 HEDGE = re.compile(
-    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
-    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|my guess|i guess|i(?: would|'d) (?:guess|say)|i think|i believe"
+    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
+    r"|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
+    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|my guess|i guess"
+    r"|i(?: would|'d) (?:guess|say)|i think|i believe"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
-    r"|mostly|mainly|partly|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
+    r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
 )
 
@@ -25,7 +27,8 @@ _NOT = any_of(
     "rather than|instead of|other than|(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
-_AVERSION = "(?:stand|bear|abide|tolerate|endure|resist|withstand|survive|cross|face|approach)"  # who cannot bear it is hurt by it
+# who cannot bear a thing is hurt by it
+_AVERSION = "(?:stand|bear|abide|tolerate|endure|resist|withstand|survive|cross|face|approach)"
 _NOT_DENIED = rf"(?!\s(?:only|just|{_AVERSION}|(?:more|less|fewer) than)\b)"
 _DENIED_BEFORE = any_of(
     rf"\b{_NOT}\b{_NOT_DENIED}(?:(?!\b(?:but|rather|instead)\b)[^.;:!?\n,]){{0,60}}$",
@@ -33,7 +36,7 @@ _DENIED_BEFORE = any_of(
 )
 _AUXILIARY = any_of("is|was|are|were|do|does|did|can|could|may|will|would|has|have")
 _DENIED_AFTER = any_of(
-    rf"[\w\s']{{0,20}}?\b(?:is|was) (?:not|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
+    r"[\w\s']{0,20}?\b(?:is|was) (?:not|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
     r"[\w\s']{0,20}?\bwould be wrong\b",
     rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot|(?:has|have) (?:none|no effect))\b(?!\s(?:only|just)\b)",
 )
@@ -128,9 +131,11 @@ def _case_words(text: str, start: int, end: int) -> set[str]:
 # ------------------------------------------------------------------------------------------------------- other things
 
 _CLAUSE_START = r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)"
-_SUBJECT = re.compile(_CLAUSE_START + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s)")
+_SUBJECT = re.compile(_CLAUSE_START + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s(?!(?:of|is|are|was|were)\b))")
 _SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
-_ANY_THING = frozenset("animal beast creature thing item object weapon spell person place whole one answer total".split())
+_ANY_THING = frozenset(
+    "animal beast creature thing item object weapon spell person place whole one answer total".split()
+)
 
 
 def of_another_subject(text: str, start: int, asked: str) -> bool:

@@ -11,11 +11,11 @@ _HEAD = re.compile(
     r"(?:^|\n|[,;:] |\bso |\bbut |\bhence |\btherefore |\banswer(?: is|:)\s*)[\"']?"
     r"(yes|no|yeah|nope|correct|incorrect|true|false)\b(?! is\b| would\b)(?=\s*(?:[-.,:;!\"'(\n]|$)|\s(\w+))"
 )
-_BOTH = re.compile(
-    r"\b(?:yes|no) (?:and|or) (?:yes|no)\b|\bor (?:yes|no)\b|\b(?:yes[,/]\s*no|no[,/]\s*yes)\s*\.?$"
-)
+_BOTH = re.compile(r"\b(?:yes|no) (?:and|or) (?:yes|no)\b|\bor (?:yes|no)\b|\b(?:yes[,/]\s*no|no[,/]\s*yes)\s*\.?$")
 _YES = ("yes", "yeah", "correct", "true")
-_CLAUSES = re.compile(r"[,;:(\n]|\s-\s|\b(?:because|since|as|so|but|and) (?=(?:it|they|he|she|you|we|i|the|its|this|that)\b)")
+_CLAUSES = re.compile(
+    r"[,;:(\n]|\s-\s|\b(?:because|since|as|so|but|and) (?=(?:it|they|he|she|you|we|i|the|its|this|that)\b)"
+)
 _PRONOUN = re.compile(r"^(?:it|they|he|she|you|we|i|this|that|these|those|one)\b")
 
 
@@ -56,9 +56,10 @@ def _statement(clause: str, asked: str) -> str | None:
 
 _LOOSE_NO = re.compile(
     any_of(
-        r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b|\bimpossible\b",
-        r"\b(?:forbidden|prohibited|barred|banned|unable)\b|^(?:it|they|he|she|you) (?:[a-z]+ not|cannot)\b",
-        r"\b(?:not|cannot)\.?$|^not (?:exactly|really|quite)\b|\bnot (?:be )?(?:allowed|permitted|possible|enough|able)\b|\btoo \w+ (?:to|for)\b",
+        r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b",
+        r"\b(?:impossible|forbidden|prohibited|barred|banned|unable)\b|^(?:it|they|he|she|you) (?:[a-z]+ not|cannot)\b",
+        r"\b(?:not|cannot)\.?$|^not (?:exactly|really|quite)\b|\btoo \w+ (?:to|for)\b",
+        r"\bnot (?:be )?(?:allowed|permitted|possible|enough|able)\b",
     )
 )
 _LOOSE_YES = re.compile(

@@ -13,7 +13,8 @@ _TEXT = any_of(
 _SOURCE = any_of(_TEXT, "it|they|i")
 _SAY = any_of(
     "say|state|mention|specify|give|contain|include|provide|list|describe|tell|indicate|reveal|address",
-    "specifie|define|cover|discuss|explain|name|record|answer|have (?:any |enough |that |this )?(?:information|details?)",
+    "specifie|define|cover|discuss|explain|name|record|answer",
+    "have (?:any |enough |that |this )?(?:information|details?)",
 )
 _TOLD = any_of(
     "stated|specified|mentioned|given|provided|listed|included|described|said|named|defined|covered|indicated|told",
@@ -25,19 +26,22 @@ _FIND_OUT = any_of("know|answer|determine|tell|find|say|establish|infer")
 _FOUND_OUT = any_of("determined|answered|found|known|inferred|established|told|said")
 _FACTS = any_of("information|mention|details?|evidence|data|context|statement|indication|answer|way of knowing")
 _OTHER_CLAUSE = r"\b(?:but|though|although|however)\b(?! (?:it |they )?(?:never|do|does|did)\b)"
+_DO_NOT = "(?:(?:do|does|did) not|never)"
+_NOTHING = "(?:nothing|nowhere|not (?:something|anything))"
+_IN_THE_TEXT = rf"in (?:the|these|this) (?:given |provided )?{_TEXT}"
 REFUSALS = re.compile(
     any_of(
         # the source, or who read it, does not say
-        rf"\b{_SOURCE}\b(?:(?!{_OTHER_CLAUSE})[^.!?\n]){{0,60}}?\b(?:(?:do|does|did) not|never) (?:\w+ )?{_SAY}(?:e?s)?\b",
+        rf"\b{_SOURCE}\b(?:(?!{_OTHER_CLAUSE})[^.!?\n]){{0,60}}?\b{_DO_NOT} (?:\w+ )?{_SAY}(?:e?s)?\b",
         rf"\b{_TEXT}\b[^.!?\n]{{0,40}}?\b{_SAY}(?:s|d|ed)? (?:\w+ )?(?:no|nothing)\b",
         rf"\b(?:{_SAY}(?:e?s)?|is {_TOLD}|are {_TOLD})\b[^.!?\n]*\bbut (?:not\b|(?:\w+ ){{1,4}}(?:is|are) not[.!]?$)",
-        rf"\b(?:nothing|nowhere|not (?:something|anything))\b[^.!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
+        rf"\b{_NOTHING}\b[^.!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
         r"\b(?:nobody|no one) (?:knows|says)\b|\b(?:is|are) silent (?:on|about)\b",
         # it is not said
         rf"\b(?:is|are|was|were) {_NOT} (?:\w+ )?{_TOLD}\b",
         rf"\bno [\w\s]{{1,40}}?\b(?:is|are|was|were) {_TOLD}\b",
-        rf"\bno\b[^.!?\n]{{1,60}}?\bin (?:the|these|this) (?:given |provided )?{_TEXT}\b",
-        rf"\bdoes not (?:appear|occur|exist|feature) (?:anywhere )?in (?:the|these|this) (?:given |provided )?{_TEXT}\b",
+        rf"\bno\b[^.!?\n]{{1,60}}?\b{_IN_THE_TEXT}\b",
+        rf"\bdoes not (?:appear|occur|exist|feature) (?:anywhere )?{_IN_THE_TEXT}\b",
         rf"\b(?:no|not enough|insufficient) (?:\w+ )?{_FACTS}\b|\bnot told\b",
         r"\b(?:it|this|that|which|answer|value)(?: is| remains) (?:not clear|unclear|unknown|unspecified|unstated)\b",
         r"\b(?:is|are|remains?|left) (?:left )?(?:unknown|unspecified|unstated|undefined|unsaid)\b",

@@ -19,7 +19,7 @@ from adaptlab.schemas import AnswerType, Question
 from adaptlab.text_match import items_of, list_right, text_right
 from adaptlab.value_match import value_right
 
-SCORER_VERSION = "2"
+SCORER_VERSION = "3"
 REFUSAL = "<refusal>"
 Reanswers = Mapping[str, str | Sequence[str]]  # a second answer, or several, for each question id
 

@@ -63,7 +63,7 @@ def _wrong_title(text: str, start: int, form: str, forms: Sequence[str]) -> bool
     """Whether a bare name stands behind another title than the gold's: "Queen Hasquill" for Portreeve Hasquill."""
     before = re.search(r"(?:^|[.,:;\n]\s?|\b(?:is|are|was|by|to|of|the|called|named)\s)([^\W\d_]+)\s$", text[:start])
     titles = {words[0] for words in map(words_of, map(clean, forms)) if words[1:] == words_of(clean(form))}
-    return bool(before and titles) and before[1] not in titles | FUNCTION_WORDS
+    return before is not None and bool(titles) and before[1] not in titles | FUNCTION_WORDS
 
 
 _CLAUSE = re.compile(r"\b(?:it|they|this|that|which|is|are|has|have|does|do|can|must|may|will|you|he|she)\b")
@@ -92,7 +92,9 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
         return "options"
     joined = re.match(r"\s*,?\s*(?:and|plus|&)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
     besides = _BESIDES.search(after)
-    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]))) or (besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS):
+    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]))) or (
+        besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS
+    ):
         return "and"
     both = re.search(r"\bboth (?:the )?$", head) and re.match(r" and ", tail)
     return "and" if both or len(options) == len(items) == 2 else ""
@@ -104,7 +106,12 @@ def _is_option(item: str, asked: str) -> bool:
     if item.startswith("not "):
         return False
     foreign = not set(words) & (set(words_of(clean(asked))) - FUNCTION_WORDS)
-    return 0 < len(words) <= 4 and foreign and not HEDGE.search(item) and not (set(words) & (FUNCTION_WORDS - {"of", "may", "must", "can", "not"}))
+    return (
+        0 < len(words) <= 4
+        and foreign
+        and not HEDGE.search(item)
+        and not (set(words) & (FUNCTION_WORDS - {"of", "may", "must", "can", "not"}))
+    )
 
 
 _KIN = any_of(
@@ -138,7 +145,7 @@ def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: 
         return True
     owned = re.match(r"'?\s+([a-z]+)", text[end:]) if re.search(r"'s$", text[start:end]) else None
     owned = owned or re.match(r"'\s+([a-z]+)", text[end:])
-    return bool(owned) and not clean(form).endswith("'s") and stem(owned[1]) not in words_of(clean(asked))
+    return owned is not None and not clean(form).endswith("'s") and stem(owned[1]) not in words_of(clean(asked))
 
 
 def _renamed(question: Question, text: str, start: int, end: int, form: str) -> bool:
@@ -148,7 +155,11 @@ def _renamed(question: Question, text: str, start: int, end: int, form: str) -> 
     """
     if question.answer_type == "name":
         titled = any(words_of(clean(other))[1:] == words_of(clean(form)) for other in (question.answer, form))
-        return not titled and not re.search(r"\d\s$", text[:start]) and _part_of_longer(text, start, start, question.text())
+        return (
+            not titled
+            and not re.search(r"\d\s$", text[:start])
+            and _part_of_longer(text, start, start, question.text())
+        )
     after = re.match(r"\s([^\W\d_]+)\s*(?:[.,;!]|$)", text[end:], re.M)
     word = after[1] if after else ""
     loose = word and word not in FUNCTION_WORDS and not _INFLECTED.search(word)
@@ -195,7 +206,9 @@ def text_right(question: Question, asked: str, text: str, strictly: bool) -> boo
 def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
     forbidden = NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form))
-    if forbidden and re.search(rf"\b(?:(?:may|can|could|must|should|will|do|does) not|cannot) [a-z]+ (?:any )?$", text[:start]):
+    if forbidden and re.search(
+        r"\b(?:(?:may|can|could|must|should|will|do|does) not|cannot) [a-z]+ (?:any )?$", text[:start]
+    ):
         return False
     allowed = re.search(r"\b(?:may|can|could|will)\s$", text[:start]) and not NEGATOR.search(text[:end])
     return negated(text, start, end) or bool(allowed and forbidden)
@@ -265,12 +278,16 @@ def _loosely(question: Question, text: str, form: str) -> bool:
 
 def _as_negated(wanted: set[str], plain: str, asked: str, sentence: str) -> bool:
     """Whether a sentence with the wanted words denies what the form denies, and offers no choice."""
-    if ("or" in sentence.split() and "or" not in plain.split()):
+    if "or" in sentence.split() and "or" not in plain.split():
         return False
     if "but" in sentence.split() and "but" not in plain.split():
         return False
     denied, wanted_denied = bool(NEGATOR.search(sentence)), bool(NEGATOR.search(plain))
-    bare = bool(NEGATOR.search(asked)) and len(set(words_of(sentence)) - FUNCTION_WORDS) == len(wanted) and not _CLAUSE.search(sentence)
+    bare = (
+        bool(NEGATOR.search(asked))
+        and len(set(words_of(sentence)) - FUNCTION_WORDS) == len(wanted)
+        and not _CLAUSE.search(sentence)
+    )
     return denied == wanted_denied or bare
 
 

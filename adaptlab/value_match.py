@@ -98,13 +98,14 @@ def _repeats_measure(value: Value, gold: Sequence[Value], asked: str) -> bool:
 
 
 _BEYOND = re.compile(
-    r"\b(?<!no )(?<!not )((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)\s(?:an? |the |level )?$"
+    r"\b(?<!no )(?<!not )((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)"
+    r"\s(?:an? |the |level )?$"
 )
 _AT_LEAST = re.compile(r"\b(?:at least|no less than|no fewer than|a minimum of)\s(?:an? |the )?$")
 _OR_MORE = re.compile(r"\+|(?:\s[a-z]+)? or (?:more|higher|above|better|over|greater|less|fewer|lower|below)\b")
 _THRESHOLD = re.compile(
-    r"\b(?:must|may|need\w*|have to|required?|lowest|least|most|minimum|maximum|reach|beat|takes?|equal|enough|when|save\w*|"
-    r"limit)\b"
+    r"\b(?:must|may|need\w*|have to|required?|lowest|least|most|minimum|maximum|reach|beat|takes?|equal|enough|when|"
+    r"save\w*|limit)\b"
 )
 _AGE = re.compile(r"\s[a-z]+ (ago|old)\b")
 _RATE = re.compile(r"(?:\s[a-z]+)? (?:per|an?|each|every) (" + "|".join(sorted(set(UNITS) - {"'", "%"})) + r")\b")
@@ -116,8 +117,8 @@ def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
     if _AT_LEAST.search(head) or _OR_MORE.match(tail):
         return not _THRESHOLD.search(plain)
     bound, age = _BEYOND.search(head), _AGE.match(tail)
-    rates = [UNITS[match[1]] for said in (tail, clean(form)) if (match := (_RATE.match if said is tail else _RATE.search)(said))]
-    other_rate = len(rates) == 2 and rates[0] != rates[1]
+    said, wanted = _RATE.match(tail), _RATE.search(clean(form))
+    other_rate = said is not None and wanted is not None and UNITS[said[1]] != UNITS[wanted[1]]
     return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
 
 
@@ -182,7 +183,23 @@ def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, 
 _DEED = re.compile(
     r"[,;.\n]\s?(?:and )?(?:it|they|he|she) (?:also )?([a-z]+)\s[^,;.\n]*$|\band (?:also )?([a-z]+[^\W\dsui]s) $"
 )
-_NO_DEED = {"is", "are", "was", "were", "has", "have", "had", "does", "do", "get", "gets", "makes", "must", "can", "may"}
+_NO_DEED = {
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "had",
+    "does",
+    "do",
+    "get",
+    "gets",
+    "makes",
+    "must",
+    "can",
+    "may",
+}
 
 
 def _of_another_deed(value: Value, asked: str, text: str) -> bool:
