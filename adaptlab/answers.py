@@ -43,6 +43,7 @@ _DIMENSIONS = {  # what units measure, and the names of each unit
     "money": "gold_piece gp, silver_piece sp, copper_piece cp, crown, coin, penny pennies pence p, shilling,"
     " dollar, euro",
     "share": "% percent",
+    "life": "hit_point hp",
     "score": "point xp pt experience",
 }
 UNITS: dict[str, str] = {}
@@ -238,6 +239,7 @@ def values(text: str, kind: AnswerType, extra_units: frozenset[str] = frozenset(
         stop = max(number.end(part) for part in ("value", "top", "ordinal"))
         value = f"{float(number['value']):g}" + (f"-{int(number['top'])}" if number["top"] else "")
         unit = _named_unit(number["unit"], number["next"], extra_units) or _unknown_unit(masked[stop:], value)
+        unit = "hit point" if re.match(r"\shit points?\b", masked[stop:]) else unit
         unit = "" if number["ordinal"] else unit
         found.append(Value(value, unit, number.start("value"), stop, bool(number["ordinal"])))
         at = stop

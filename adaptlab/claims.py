@@ -24,7 +24,8 @@ HEDGE = re.compile(
 
 _NOT = any_of(
     "not|never|neither|nor|cannot",
-    "rather than|instead of|other than|(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
+    "rather than|instead of|other than|all but|"
+    "(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
 # who cannot bear a thing is hurt by it
@@ -67,7 +68,7 @@ _ASIDE = re.compile(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
         r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
         r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
-        r"[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
+        r",(?: and)? then\b.*|[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
         r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
     )
 )

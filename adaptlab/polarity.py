@@ -34,8 +34,11 @@ def _counts_nothing(match: re.Match[str]) -> bool:
     return match[1] == "no" and bool(match[2]) and not re.match(r"it|they|he|she|you|we|i|this|that|a|an|the", match[2])
 
 
+_DEEDS = {"carry", "pay", "wield", "choose", "fear", "hate", "gain", "become"}  # what a yes or no can be about
+
+
 def _content(text: str) -> list[str]:
-    return [word for word in words_of(text) if word not in FUNCTION_WORDS and word != "got"]
+    return [word for word in words_of(text) if (word not in FUNCTION_WORDS or word in _DEEDS) and word != "got"]
 
 
 def _statement(clause: str, asked: str) -> str | None:
@@ -63,7 +66,8 @@ _LOOSE_NO = re.compile(
     )
 )
 _LOOSE_YES = re.compile(
-    r"\b(?:does|do|is|are|can|may|will|must)(?=\s*(?:[.,;!]|$))|^(?:certainly|indeed|of course|definitely"
+    r"\b(?:does|do|is|are|can|may|will|must)(?=\s*(?:[.,;!]|$))|^(?:certainly|sure|naturally"
+    r"|indeed|of course|definitely"
     r"|absolutely|i (?:think|believe) so|probably|always)\b|\b(?:allowed|permitted|possible)\b"
 )
 

@@ -206,9 +206,10 @@ def text_right(question: Question, asked: str, text: str, strictly: bool) -> boo
 def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
     forbidden = NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form))
-    if forbidden and re.search(
-        r"\b(?:(?:may|can|could|must|should|will|do|does) not|cannot) [a-z]+ (?:any )?$", text[:start]
-    ):
+    not_to = re.search(
+        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$", text[:start]
+    )
+    if forbidden and not_to and len(NEGATOR.findall(text[:start])) == 1:
         return False
     allowed = re.search(r"\b(?:may|can|could|will)\s$", text[:start]) and not NEGATOR.search(text[:end])
     return negated(text, start, end) or bool(allowed and forbidden)

@@ -227,13 +227,15 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
     wanted = {value.unit for value in gold if value.unit}
     given = {value.unit for value in committed if value.unit}
     in_question = {UNITS.get(word, word) for word in words_of(clean(asked))}
+    if re.search(r"\bhit points?\b", asked.casefold()):
+        in_question.add("hit point")
     if wanted:
         missing = not given and not (wanted & in_question)
         return (given <= wanted) and not (missing and strictly)
     foreign = given - in_question - {"point"}
     counted = re.search(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})", asked.casefold())
     things = set(words_of(counted[1])) - FUNCTION_WORDS - {"i", "we"} if counted else set()
-    if things and not given <= {"point", *things}:
+    if things and not given <= {"point", *things} | (in_question & {"hit point"}):
         return False
     return not (foreign if strictly else foreign & set(UNITS.values()))
 
