@@ -1,7 +1,7 @@
 """How well a scorer or a judge agrees with labelled answers: rates with intervals, errors by direction, kappa.
 
-The labels and the rules they follow lie in `tests/data` (README.md there). A verdict is True, False, or None where
-it could not be read; an unreadable verdict is counted by itself and is never turned into a score.
+The labels lie beside the benchmark, and `00Setup/labelled_answers.md` has the rules they follow. A verdict is True,
+False, or None where it could not be read; an unreadable verdict is counted by itself and never turned into a score.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from config import ROOT, LabError
 if TYPE_CHECKING:
     import pandas as pd
 
-LABELS = ROOT / "tests" / "data" / "labelled_answers.jsonl"
+TUNED, FRESH = ROOT / "00Setup" / "labelled_answers.jsonl", ROOT / "00Setup" / "labelled_answers_fresh.jsonl"
 SHIPPED = ROOT / "00Setup" / "benchmark.jsonl"
 Half = Literal["tune", "unseen"]
 Level = Literal["strict", "lenient"]
@@ -88,28 +88,36 @@ class Agreement:
 
 
 def load_labels(
-    path: str | Path = LABELS, half: Half | None = None, questions: Sequence[Question] | None = None
+    path: str | Path | None = None, half: Half | None = None, questions: Sequence[Question] | None = None
 ) -> list[Labelled]:
     """The labelled answers of a JSONL file, of one half if named; ids refer to `questions`, else the shipped ones.
 
+    Without a path: the answers the scorers were tuned on, and the fresh ones where their file is there.
     Raises a LabError that names file, line and field where a line is broken or its question unknown.
     """
     known = {question.id: question for question in (load_questions(SHIPPED) if questions is None else questions)}
+    paths = [Path(path)] if path is not None else [TUNED, *([FRESH] if FRESH.exists() else [])]
+    found = [item for each in paths for item in _labels_of(each, known)]
+    return [item for item in found if half is None or item.answer.half == half]
+
+
+def _labels_of(path: Path, known: Mapping[str, Question]) -> list[Labelled]:
+    """All the labelled answers of one file, each with its question."""
     found: list[Labelled] = []
     for line, answer in read_records(path, LabelledAnswer):
         question = known.get(answer.question) if isinstance(answer.question, str) else answer.question
         if question is None:
             raise LabError(
-                f"{Path(path).name}, line {line}, field question: the benchmark has no question {answer.question!r}; "
+                f"{path.name}, line {line}, field question: the benchmark has no question {answer.question!r}; "
                 "correct the id or put the whole question there."
             )
         if answer.label_strict and not answer.label_lenient:
             raise LabError(
-                f"{Path(path).name}, line {line}, field label_lenient: what is right under strict is right under "
+                f"{path.name}, line {line}, field label_lenient: what is right under strict is right under "
                 "lenient too; correct one of the labels."
             )
         found.append(Labelled(question, answer))
-    return [item for item in found if half is None or item.answer.half == half]
+    return found
 
 
 def measure(labels: Sequence[bool], verdicts: Sequence[bool | None]) -> Agreement:
@@ -154,7 +162,7 @@ def scorer_agreement(answers: Sequence[Labelled], scorer: Scorer, level: Level) 
 def table(
     answers: Sequence[Labelled], scorers: Mapping[Level, Scorer], by: Literal["source", "answer_type", "half"] | None
 ) -> pd.DataFrame:
-    """One row for each scorer and part of the labels: all of them first, then each value of `by`."""
+    """One row for each scorer and part of the labels: all of them first, then each value of `by`; none for none."""
     import pandas as pd
 
     parts = {"all": list(answers)}
@@ -166,7 +174,9 @@ def table(
             {"scorer": level, "answers": name, **scorer_agreement(members, scorer, level).row()}
             for level, scorer in scorers.items()
             for name, members in parts.items()
-        ]
+            if members
+        ],
+        columns=["scorer", "answers", *measure([True], [True]).row()],
     )
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from adaptlab import documents
-from adaptlab.answers import Value, clean, is_refusal, values, words_of
+from adaptlab.answers import Value, clean, values, words_of
 from adaptlab.benchmark import load_questions
 from adaptlab.files import write_jsonl
+from adaptlab.refusals import is_refusal
 from adaptlab.retrieval import STOP_WORDS, Index, terms
 from adaptlab.schemas import CATEGORIES, AnswerType, Category, Phrasing, Question, Quote
 from config import LabError, slugify

@@ -11,25 +11,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from adaptlab.answers import (
-    FUNCTION_WORDS,
-    HEDGE,
-    REFUSALS,
-    UNITS,
-    asserted,
-    clean,
-    committed_values,
-    is_refusal,
-    mentions_refusal,
-    sentences_of,
-    values,
-    words_of,
-)
+from adaptlab.answers import FUNCTION_WORDS, UNITS, asserted, clean, sentences_of, values, words_of
+from adaptlab.claims import HEDGE, committed_values
+from adaptlab.polarity import loose_polarity, polarity
+from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, without_refusals
 from adaptlab.schemas import AnswerType, Question
-from adaptlab.text_match import items_of, list_right, loose_polarity, polarity, text_right
+from adaptlab.text_match import items_of, list_right, text_right
 from adaptlab.value_match import value_right
 
-SCORER_VERSION = "2"
+SCORER_VERSION = "3"
 REFUSAL = "<refusal>"
 Reanswers = Mapping[str, str | Sequence[str]]  # a second answer, or several, for each question id
 
@@ -51,6 +41,9 @@ def _unanswerable(question: Question) -> bool:
     return question.category == "unanswerable" or question.answer_type == "refusal"
 
 
+_YES_OR_NO = re.compile(r"^(?:yes|no|well|sure|certainly)\b[,:.!]\s*")
+
+
 def _right(question: Question, text: str, strictly: bool) -> bool:
     phrasings = [phrasing.text for phrasing in question.phrasings]
     asked = next((p for p in phrasings if clean(text).startswith(clean(p).rstrip(" ?."))), " ".join(phrasings))
@@ -58,11 +51,12 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
     if not said:
         return False
     if question.answer_type in ("number", "dice"):
-        return value_right(question, asked, said, strict_units=strictly)
+        return value_right(question, asked, said, strictly)
     if question.answer_type == "yes_no":
         gold = polarity(clean(question.answer))
         read = polarity if strictly else loose_polarity
         return gold is not None and read(said, question.text()) == gold
+    said = _YES_OR_NO.sub("", said)
     if question.answer_type == "list":
         return list_right(question, said, strictly)
     return text_right(question, asked, said, strictly)
@@ -79,7 +73,7 @@ def strict(question: Question, text: str) -> bool:
     if not text or not text.strip():
         return False
     if _unanswerable(question):
-        return is_refusal(text)
+        return is_refusal(text, question.text())
     said = sentences_of(clean(text))
     if is_refusal(text) or (said and REFUSALS.search(said[0])) or _hedges(question, text):
         return False
@@ -92,9 +86,12 @@ def lenient(question: Question, text: str) -> bool:
         return False
     if _unanswerable(question):
         return mentions_refusal(text)
-    if is_refusal(text):
-        return False
-    return strict(question, text) or _right(question, text, strictly=False)
+    if strict(question, text):
+        return True
+    if question.answer_type == "yes_no":
+        return not is_refusal(text) and _right(question, text, strictly=False)
+    own = any(REFUSALS.search(clean(form)) for form in (question.answer, *question.accepted))
+    return _right(question, text if own else without_refusals(text), strictly=False)
 
 
 # --------------------------------------------------------------------------------------------------------- votes

@@ -1,12 +1,13 @@
-"""Whether a text asserts a gold name, text, list, or yes or no: found word by word, not denied, not one of several."""
+"""Whether a text asserts a gold name, text or list: found word by word, not denied, not one of several."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from adaptlab.answers import FUNCTION_WORDS, TITLES, clean, negated, words_of
-from adaptlab.retrieval import stem
+from adaptlab.answers import FUNCTION_WORDS, TITLES, any_of, clean, words_of
+from adaptlab.claims import HEDGE, negated
+from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
 
 # ----------------------------------------------------------------------------------------------- names and texts
@@ -34,12 +35,15 @@ def _neighbour(text: str, start: int, end: int) -> tuple[str, str]:
     return before[1] if before else "", after[1] if after else ""
 
 
+_INFLECTED = re.compile(r"s$|..(?:ed|ing|ly|en)$")  # most often no noun that belongs to a name
+
+
 def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
     """Whether a found name is only a piece of a longer one: "iron" in "cold iron" or in "iron dust"."""
     before, after = _neighbour(text, start, end)
     if re.search(r"(?<![\w.])\d+\s$", text[:start]):
         return True
-    if re.search(r"\b(?:a|an|the)\s+$", text[:start]):
+    if re.search(r"\b(?:a|an|the)\s+$|\b(?:to|not|cannot|can|may|must|will|you|they|we|i) [a-z]+\s+$", text[:start]):
         before = ""
     asked_words = set(words_of(asked))
     alone = len(words_of(text[start:end])) == 1 or bool(re.match(r"[\s-]+[^\W\d_]+\s*(?:[.,;!]|$)", text[end:], re.M))
@@ -50,45 +54,117 @@ def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
         and word not in FUNCTION_WORDS
         and word not in TITLES
         and not {word, stem(word), *words_of(word)} & (asked_words | FUNCTION_WORDS)
-        and not word.endswith(("s", "ed", "ing", "ly", "en"))
+        and not _INFLECTED.search(word)
     ]
     return bool(loose)
 
 
 def _wrong_title(text: str, start: int, form: str, forms: Sequence[str]) -> bool:
     """Whether a bare name stands behind another title than the gold's: "Queen Hasquill" for Portreeve Hasquill."""
-    before = re.search(r"([^\W\d_]+)\s$", text[:start])
+    before = re.search(r"(?:^|[.,:;\n]\s?|\b(?:is|are|was|by|to|of|the|called|named)\s)([^\W\d_]+)\s$", text[:start])
     titles = {words[0] for words in map(words_of, map(clean, forms)) if words[1:] == words_of(clean(form))}
-    return bool(before and titles and before[1] in TITLES and before[1] not in titles)
+    return before is not None and bool(titles) and before[1] not in titles | FUNCTION_WORDS
 
 
 _CLAUSE = re.compile(r"\b(?:it|they|this|that|which|is|are|has|have|does|do|can|must|may|will|you|he|she)\b")
+_VERB = re.compile(r"\b(?:is|are|was|were|includes?)\b|:")
+_BESIDES = re.compile(r"\b(?:together with|along with|as well as|in addition to|besides)\s([^.,;\n]{1,40})")
 
 
-def _among_options(text: str, start: int, end: int, asked: str) -> bool:
-    """Whether a found answer is one of several: joined by "or", "/" or "and", or an item of a list."""
+def _company(text: str, start: int, end: int, asked: str) -> str:
+    """Whether a found answer is one of several "options" (or, slash, a list), has one more beside it ("and"), or "".
+
+    "It is silver or salt", "silver, salt, fire" and "silver, salt and fire are tried" are options.
+    """
     head, tail = text[:start], text[end:]
-    if re.match(r"\s*(?:,\s*)?(?:or\b|/)", tail) or re.search(r"(?:\bor|/|\beither)\s+(?:(?:a|an|the)\s+)?$", head):
-        return True
-    joined = re.match(r"\s*,?\s*and\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
-    if joined and not _CLAUSE.search(joined[1]):
-        return True
+    if re.match(r"\s*(?:,\s*[\w\s'-]{1,25})*(?:,\s*)?(?:\bor\b|/)", tail) or re.search(
+        r"(?:\bor|/|\beither)\s+(?:(?:a|an|the)\s+)?$", head
+    ):
+        return "options"
     line = head[head.rfind("\n") + 1 :] + "#" + tail.split("\n")[0]
     sentence = next(part for part in re.split(r"(?<=[.!?])\s", line) if "#" in part)
-    verb = re.search(r"\b(?:is|are|was|were)\b|:", sentence)
-    items = re.split(
-        r"[,;/]|\bor\b|\band\b", sentence[verb.end() if verb and verb.end() < sentence.index("#") else 0 :]
-    )
-    items = [item.strip(" .\"'") for item in items if item.strip(" .\"'")]
+    before, after = sentence.split("#", 1)
+    verbs, later = list(_VERB.finditer(before)), _VERB.search(after)
+    listed = (before[verbs[-1].end() :] if verbs else before) + "#" + (after[: later.start()] if later else after)
+    items = [item.strip(" .\"'") for item in re.split(r"[,;/]|\bor\b|\band\b", listed) if item.strip(" .\"'")]
     options = [item for item in items if _is_option(item, asked)]
-    return len(options) >= 3 or (len(options) == len(items) >= 2 and not _CLAUSE.search(sentence))
+    if len(options) >= 3 or (len(options) == len(items) >= 2 and not (re.search(r"\band\b", listed) or later)):
+        return "options"
+    joined = re.match(r"\s*,?\s*(?:and|plus|&)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
+    besides = _BESIDES.search(after)
+    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]))) or (
+        besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS
+    ):
+        return "and"
+    both = re.search(r"\bboth (?:the )?$", head) and re.match(r" and ", tail)
+    return "and" if both or len(options) == len(items) == 2 else ""
 
 
 def _is_option(item: str, asked: str) -> bool:
     """Whether an item of a list could be an answer: short, no clause, nothing of the question in it."""
     words = words_of(item.replace("#", " gold "))
+    if item.startswith("not "):
+        return False
     foreign = not set(words) & (set(words_of(clean(asked))) - FUNCTION_WORDS)
-    return 0 < len(words) <= 4 and foreign and not (set(words) & (FUNCTION_WORDS - {"of", "may", "must", "can", "not"}))
+    return (
+        0 < len(words) <= 4
+        and foreign
+        and not HEDGE.search(item)
+        and not (set(words) & (FUNCTION_WORDS - {"of", "may", "must", "can", "not"}))
+    )
+
+
+_KIN = any_of(
+    "brother|sister|son|daughter|father|mother|wife|husband|widow|deputy|heir|rival|enemy|servant|friend|successor",
+    "predecessor|follower",
+)
+_REFERENCE = re.compile(
+    any_of(
+        r"\b(?:once|formerly|former|previously|near|beyond|outside|opposite|next to|close to|like|unlike)",
+        r"\b(?:north|south|east|west) of|\b(?:hour|minute|day|week|month|year|moon)s? (?:after|before)",
+        rf"\b{_KIN}s? (?:of|to)",
+    )
+    + r" (?:the |an? )?$"
+)
+_STILL_THE_SAME = frozenset(listed("wood root metal alloy material stuff substance weapon ii iii iv"))
+
+
+_BEFORE = re.compile(r"\b(?:before|after) (?:the )?$")
+
+
+_RELATIVE_TO = re.compile(r"([\w'-]+), (?:who|whose|which|where) (?!is\b|are\b|was\b|were\b)[^.,;\n]*$")
+
+
+def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
+    """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
+    antecedent = _RELATIVE_TO.search(text[:start])
+    if antecedent and not set(words_of(antecedent[1])) & set(words_of(clean(asked))):
+        return True
+    said = _REFERENCE.search(text[:start]) or (named and _BEFORE.search(text[:start]))
+    if said and said[0].strip() not in f"{clean(asked)} {clean(form)}":
+        return True
+    owned = re.match(r"'?\s+([a-z]+)", text[end:]) if re.search(r"'s$", text[start:end]) else None
+    owned = owned or re.match(r"'\s+([a-z]+)", text[end:])
+    return owned is not None and not clean(form).endswith("'s") and stem(owned[1]) not in words_of(clean(asked))
+
+
+def _renamed(question: Question, text: str, start: int, end: int, form: str) -> bool:
+    """Whether a longer name is another thing: "lamp black straw", "the Little Sallow".
+
+    A surname behind a name changes nothing, nor does a title before one, nor what stands before a text.
+    """
+    if question.answer_type == "name":
+        titled = any(words_of(clean(other))[1:] == words_of(clean(form)) for other in (question.answer, form))
+        return (
+            not titled
+            and not re.search(r"\d\s$", text[:start])
+            and _part_of_longer(text, start, start, question.text())
+        )
+    after = re.match(r"\s([^\W\d_]+)\s*(?:[.,;!]|$)", text[end:], re.M)
+    word = after[1] if after else ""
+    loose = word and word not in FUNCTION_WORDS and not _INFLECTED.search(word)
+    known = stem(word) in (*words_of(clean(question.text())), *_STILL_THE_SAME)
+    return question.answer_type == "text" and bool(loose) and not known
 
 
 def _other_claim(text: str, start: int, form: str) -> bool:
@@ -113,27 +189,48 @@ def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
 def text_right(question: Question, asked: str, text: str, strictly: bool) -> bool:
     """Whether a text asserts the gold name or text; strictly: whole, and no other beside it."""
     forms = (question.answer, *question.accepted)
-    for form in forms:
-        spans = [span for span in _spans(text, form) if not negated(text, *span)]
-        if strictly and any(_wrong_title(text, start, form, forms) for start, _ in spans):
-            continue
-        if len(spans) < len(_spans(text, form)) and strictly:
-            continue
-        if not strictly:
-            if not spans and _spans(text, form):
-                continue
-            if any(not _among_options(text, *span, asked) for span in spans) or _loosely(text, form):
-                return True
-        elif (
-            spans
-            and not any(_among_options(text, *span, asked) or _other_claim(text, span[0], form) for span in spans)
-            and (len(words_of(clean(form))) > 3 or any(not _part_of_longer(text, *span, asked) for span in spans))
-        ) or (strictly and _in_order(text, form)):
-            return True
-    return False
+    if strictly:
+        return any(_strictly(form, forms, asked, text, question.answer_type == "name") for form in forms)
+    found = [(form, span) for form in forms for span in _spans(text, form)]
+    if not found:
+        return any(_loosely(question, text, form) for form in forms)
+    return any(
+        not _denied(text, *span, asked, form)
+        and _company(text, *span, asked) != "options"
+        and not _only_refers(text, *span, asked, form, question.answer_type == "name")
+        and not _renamed(question, text, *span, form)
+        for form, span in found
+    )
 
 
-_NEGATOR = re.compile(r"\b(?:not|never|no|cannot|without|none)\b|n't\b")
+def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
+    """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
+    forbidden = NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form))
+    not_to = re.search(
+        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$", text[:start]
+    )
+    if forbidden and not_to and len(NEGATOR.findall(text[:start])) == 1:
+        return False
+    allowed = re.search(r"\b(?:may|can|could|will)\s$", text[:start]) and not NEGATOR.search(text[:end])
+    return negated(text, start, end) or bool(allowed and forbidden)
+
+
+def _strictly(form: str, forms: Sequence[str], asked: str, text: str, named: bool) -> bool:
+    """Whether a text asserts one form of the gold, whole, never denies it, and claims nothing else."""
+    spans = _spans(text, form)
+    if any(_denied(text, *span, asked, form) or _wrong_title(text, span[0], form, forms) for span in spans):
+        return False
+    if not spans:
+        return _in_order(text, form)
+    if any(_company(text, *span, asked) or _other_claim(text, span[0], form) for span in spans):
+        return False
+    meant = [span for span in spans if not _only_refers(text, *span, asked, form, named)]
+    return any(len(words_of(clean(form))) > 3 or not _part_of_longer(text, *span, asked) for span in meant)
+
+
+NEGATOR = re.compile(
+    r"\b(?:not|never|no|cannot|without|none|neither|unable|impossible|forbidden|prohibited|barred|banned)\b"
+)
 
 
 def _in_order(text: str, form: str) -> bool:
@@ -145,33 +242,57 @@ def _in_order(text: str, form: str) -> bool:
     for sentence in text.split("\n"):
         words = iter(words_of(sentence))
         if all(word in words for word in wanted) and not re.search(r"\bor\b", sentence.replace(plain, "")):
-            return len(_NEGATOR.findall(sentence)) == len(_NEGATOR.findall(plain))
+            return len(NEGATOR.findall(sentence)) == len(NEGATOR.findall(plain))
     return False
 
 
 def _root(word: str) -> str:
     """A word without its ending, for the lenient reading only: "silenced" and "silences" are one."""
-    return re.sub(r"(?<=\w{5})(?:ing|ed|es|e|s)$", "", word)
+    return re.sub(r"(?<=\w{4})(?:ing|ed|es|e|s)$", "", word)
 
 
-def _loosely(text: str, form: str) -> bool:
-    """Whether one sentence has the words of the form in any order, and is negated exactly where the form is."""
-    plain = clean(form)
-    wanted = {_root(word) for word in words_of(plain) if word not in FUNCTION_WORDS}
-    titled = len(wanted) == 2 and words_of(plain)[0] in TITLES
-    need = 1.0 if len(wanted) < 4 else 0.75
-    if titled:
-        wanted = {_root(word) for word in words_of(plain)[1:]}
+_INSTITUTIONS = listed("guild company house order society college union league")
+
+
+def _loosely(question: Question, text: str, form: str) -> bool:
+    """Whether one sentence has the words of the form in any order, and is negated exactly where the form is.
+
+    A title, a word of a name that the question has, and the kind of an institution ("the Saltmasters") may be
+    missing; another kind is another name. Where the question asks
+    what may not be done, the bare words are enough.
+    """
+    plain, asked = clean(form), clean(question.text())
+    needed = [word for word in words_of(plain) if word not in FUNCTION_WORDS]
+    if question.answer_type == "name":
+        kinds = {word for word in words_of(text) if word in _INSTITUTIONS}
+        if kinds - set(needed):
+            return False
+        needed = [word for word in needed if word not in TITLES and word not in words_of(asked)]
+        needed = [word for word in needed if word not in _INSTITUTIONS or word in kinds]
+    root = _root if question.answer_type == "text" else str
+    wanted = {root(word) for word in needed}
     return bool(wanted) and any(
-        (re.search(r"\bbut\b", plain) or not re.search(r"\bbut\b", sentence))
-        and len(wanted & set(map(_root, words_of(sentence)))) >= need * len(wanted)
-        and bool(_NEGATOR.search(sentence)) == bool(_NEGATOR.search(plain))
-        and not re.search(r"\bor\b", sentence)
+        wanted <= {root(word) for word in words_of(sentence)} and _as_negated(wanted, plain, asked, sentence)
         for sentence in text.split("\n")
     )
 
 
-# ---------------------------------------------------------------------------------------------- lists and yes/no
+def _as_negated(wanted: set[str], plain: str, asked: str, sentence: str) -> bool:
+    """Whether a sentence with the wanted words denies what the form denies, and offers no choice."""
+    if "or" in sentence.split() and "or" not in plain.split():
+        return False
+    if "but" in sentence.split() and "but" not in plain.split():
+        return False
+    denied, wanted_denied = bool(NEGATOR.search(sentence)), bool(NEGATOR.search(plain))
+    bare = (
+        bool(NEGATOR.search(asked))
+        and len(set(words_of(sentence)) - FUNCTION_WORDS) == len(wanted)
+        and not _CLAUSE.search(sentence)
+    )
+    return denied == wanted_denied or bare
+
+
+# ------------------------------------------------------------------------------------------------------------ lists
 
 
 def items_of(form: str) -> list[str]:
@@ -184,13 +305,24 @@ def list_right(question: Question, text: str, strictly: bool) -> bool:
     text = _NUMBERING.sub("", text)
     for form in (question.answer, *question.accepted):
         items = items_of(form)
-        if _offers_or(text, items):
+        if not items or _offers_or(text, items):
             continue
         found = [[span for span in _spans(text, item) if not negated(text, *span)] for item in items]
-        if not items or not all(found):
-            continue
-        if not strictly or not _extra_items(text, items, min(spans[0][0] for spans in found)):
+        if not strictly and (all(found) or _share_a_noun(text, items)):
             return True
+        if all(found) and not _extra_items(text, items, min(spans[0][0] for spans in found)):
+            return True
+    return False
+
+
+def _share_a_noun(text: str, items: Sequence[str]) -> bool:
+    """Whether the items share a noun that the text says once: "the north and the east door", "Saints Ede and Orrin"."""
+    words = [words_of(item) for item in items]
+    ends = ((-1, slice(None, -1)), (0, slice(1, None)))
+    for shared, own in ends:
+        nouns, parts = {item[shared] for item in words if item}, [" ".join(item[own]) for item in words]
+        if len(nouns) == 1 and all(parts) and _spans(text, nouns.pop()):
+            return all(any(not negated(text, *span) for span in _spans(text, part)) for part in parts)
     return False
 
 
@@ -204,13 +336,17 @@ def _offers_or(text: str, items: Sequence[str]) -> bool:
 
 
 def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
-    """Short items that a list holds besides the gold ones."""
-    head = max(
-        (m.end() for m in re.finditer(r"\b(?:is|are|was|were|include|includes|need|needs|be)\b|:|\n", text[:first])),
-        default=0,
-    )
-    parts = [part.strip(" .-*") for part in re.split(r",|;|\n|\band\b|&|\bplus\b", text[head:])]
+    """Short items that a list holds besides the gold ones; a line without a gold item counts in a list of lines."""
     golds = [words_of(item) for item in items]
+    verbs = re.finditer(r"\b(?:is|are|was|were|include|includes|need|needs|be)\b|:|\n", text[:first])
+    lines = text[max((match.end() for match in verbs), default=0) :].split("\n")
+    ours = [line for line in lines if any(_contains(words_of(line), gold) for gold in golds)]
+    in_lines = len(ours) > 1 and all(len(words_of(line)) <= 4 for line in ours)
+    parts = [
+        part.strip(" .-*")
+        for line in (lines if in_lines else ours)
+        for part in re.split(r",|;|\band\b|&|\bplus\b|\bas well as\b", line)
+    ]
     return [
         part
         for part in parts
@@ -219,47 +355,3 @@ def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
         and not _CLAUSE.search(part)
         and not _RELATIVE.search(part)
     ]
-
-
-def polarity(text: str, asked: str = "") -> str | None:
-    """The yes or no of a text: the word, else the question's words as a statement; None for both or neither."""
-    heads = re.findall(
-        r"(?:^|\n|\banswer(?: is|:)\s*)[\"']?(yes|no|yeah|nope|correct|incorrect|true|false)\b(?! is\b| would\b)", text
-    )
-    both = r"\b(?:yes|no) (?:and|or) (?:yes|no)\b|\bor (?:yes|no)\b|\b(?:yes[,/]\s*no|no[,/]\s*yes)\s*\.?$"
-    if re.search(both, text):
-        return None
-    said = {"yes" if head in ("yes", "yeah", "correct", "true") else "no" for head in heads}
-    topic = {word for word in words_of(clean(asked)) if word not in FUNCTION_WORDS}
-    main = set(words_of(text.split("\n")[0]))
-    numbers = {word for word in topic if word.isdigit()}
-    if not said and topic and len(topic & main) >= 0.75 * len(topic) and numbers <= main:
-        return "no" if _NEGATOR.search(text.split("\n")[0]) else "yes"
-    return said.pop() if len(said) == 1 else None
-
-
-_LOOSE_NO = re.compile(
-    r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b|\bimpossible\b"
-    r"|\b(?:forbidden|prohibited|barred|banned|unable)\b|^(?:it|they|he|she|you) (?:[a-z]+ not|cannot)\b"
-)
-_LOOSE_YES = re.compile(
-    r"^(?:(?:it|they|he|she|you) (?:does|do|is|are|can|may|will|must|has|have)|certainly|indeed|of course|definitely"
-    r"|absolutely|i (?:think|believe) so|probably|always)\b"
-)
-
-
-def loose_polarity(text: str, asked: str = "") -> str | None:
-    """`polarity`, else what other words that mean yes or no say ("never", "it does"); None for neither."""
-    said = polarity(text, asked)
-    if said is None and not re.search(r"\b(?:yes|no|or)\b", text):
-        other = _other_value(text, asked)
-        return "no" if other or _LOOSE_NO.search(text) else "yes" if _LOOSE_YES.search(text) else None
-    return said
-
-
-def _other_value(text: str, asked: str) -> bool:
-    """Whether the text says of the question's subject another number than the one that is asked about."""
-    topic = {word for word in words_of(clean(asked)) if word not in FUNCTION_WORDS}
-    numbers, said = {word for word in topic if word.isdigit()}, set(words_of(text.split("\n")[0]))
-    same_subject = bool(numbers) and topic - numbers <= said
-    return same_subject and not numbers & said and any(word.isdigit() for word in said)

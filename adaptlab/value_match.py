@@ -5,18 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from adaptlab.answers import (
-    FUNCTION_WORDS,
-    UNITS,
-    Value,
-    clean,
-    committed_values,
-    negated,
-    values,
-    words_of,
-)
+from adaptlab.answers import DIMENSION, FUNCTION_WORDS, UNITS, Value, clean, values, words_of
+from adaptlab.claims import asked_case, committed_values, has_rival_subject, negated, of_another_subject, special_case
 from adaptlab.retrieval import stem
-from adaptlab.schemas import Question
+from adaptlab.schemas import AnswerType, Question
 
 
 def _gold_values(question: Question, form: str) -> tuple[list[Value], frozenset[str]]:
@@ -29,24 +21,60 @@ def _gold_values(question: Question, form: str) -> tuple[list[Value], frozenset[
     return values(plain, question.answer_type, extra), extra
 
 
-def value_right(question: Question, asked: str, text: str, strict_units: bool) -> bool:
-    """Whether the values that a text commits itself to are those of the gold; strictly: with their unit."""
+def value_right(question: Question, asked: str, text: str, strictly: bool) -> bool:
+    """Whether the values that a text commits itself to are those of the gold.
+
+    Strictly: with their unit, and without another value for a special case.
+    """
     for form in (question.answer, *question.accepted):
         gold, extra = _gold_values(question, form)
         if not gold:
             if _in_words(text, form) and not values(text, question.answer_type):
                 return True
             continue
-        known = {value.value for value in values(clean(asked), question.answer_type, extra)} - {v.value for v in gold}
-        found = [value for value in values(text, question.answer_type, extra) if value.value not in known]
-        found = [value for value in found if not _repeats_measure(value, gold, asked)]
-        found = [v for v in found if (v.value, v.unit) not in _same_in(question, form, gold)] or found
-        committed = committed_values(text, _about(found, gold, asked, text))
+        claimed = _claimed(question, form, gold, extra, asked, text)
+        claimed = _asked_case(claimed, asked, text) if strictly else _plain_case(claimed, asked, text)
+        committed = committed_values(text, _about(claimed, gold, asked, text))
         if any(_other_claim(text, value, asked, form) for value in committed):
             continue
-        if committed and _same_values(committed, gold, asked, strict_units):
+        if committed and _same_values(committed, gold, asked, strictly):
             return not _wrong_sign(question, committed, text)
     return False
+
+
+def _claimed(
+    question: Question, form: str, gold: Sequence[Value], extra: frozenset[str], asked: str, text: str
+) -> list[Value]:
+    """The values of a text that are neither known from the question nor the gold in another accepted form."""
+    known = {value.value for value in values(clean(asked), question.answer_type, extra)} - {v.value for v in gold}
+    found = [value for value in _with_articles(text, gold, question.answer_type, extra) if value.value not in known]
+    found = [value for value in found if not _repeats_measure(value, gold, asked)]
+    return [v for v in found if (v.value, v.unit) not in _same_in(question, form, gold)] or found
+
+
+def _with_articles(text: str, gold: Sequence[Value], kind: AnswerType, extra: frozenset[str]) -> list[Value]:
+    """The values of a text; "an hour" is one where the gold is one hour and the text has no value."""
+    found = values(text, kind, extra)
+    if found or not any(value.value == "1" and value.unit for value in gold):
+        return found
+    return values(re.sub(r"\b(?:an|a)(?= [a-z])", "1", text), kind, extra)
+
+
+def _asked_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """The values for the case that was asked, where each has a case of its own: "2 by day and 4 by night"."""
+    ours = [value for value in found if asked_case(text, value.start, value.end, asked)]
+    cases = [value for value in found if special_case(text, value.start, value.end, asked)]
+    return ours if ours and len(cases) == len(found) - len(ours) and not set(ours) & set(cases) else list(found)
+
+
+def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """Without the values that are claimed for a special case only, where another is claimed for the plain one.
+
+    Where every value has a case of its own, all of them stay: none of them is the answer.
+    """
+    found = _asked_case(found, asked, text)
+    plain = [value for value in found if not special_case(text, value.start, value.end, asked)]
+    return plain or list(found)
 
 
 def _in_words(text: str, form: str) -> bool:
@@ -70,82 +98,151 @@ def _repeats_measure(value: Value, gold: Sequence[Value], asked: str) -> bool:
 
 
 _BEYOND = re.compile(
-    r"\b(?:(?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond)\s(?:an? |the )?$"
+    r"\b(?<!no )(?<!not )((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)"
+    r"\s(?:an? |the |level )?$"
 )
 _AT_LEAST = re.compile(r"\b(?:at least|no less than|no fewer than|a minimum of)\s(?:an? |the )?$")
-_THRESHOLD = re.compile(r"\b(?:must|need\w*|have to|required?|lowest|least|minimum|reach|beat|equal|enough|when)\b")
-_AGE = re.compile(r"\s[a-z]+ (?:ago|old)\b")
+_OR_MORE = re.compile(r"\+|(?:\s[a-z]+)? or (?:more|higher|above|better|over|greater|less|fewer|lower|below)\b")
+_THRESHOLD = re.compile(
+    r"\b(?:must|may|need\w*|have to|required?|lowest|least|most|minimum|maximum|reach|beat|takes?|equal|enough|when|"
+    r"save\w*|limit)\b"
+)
+_AGE = re.compile(r"\s[a-z]+ (ago|old)\b")
+_RATE = re.compile(r"(?:\s[a-z]+)? (?:per|an?|each|every) (" + "|".join(sorted(set(UNITS) - {"'", "%"})) + r")\b")
 
 
 def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
-    """Whether a value is only a bound or an age ("at least 40", "187 years ago") that the gold does not speak of."""
-    head, plain = text[: value.start], clean(f"{asked} {form}")
-    if _AT_LEAST.search(head):
+    """Whether a value is only a bound, an age or a rate that question and gold do not speak of."""
+    head, tail, plain = text[: value.start], text[value.end :], clean(f"{asked} {form}")
+    if _AT_LEAST.search(head) or _OR_MORE.match(tail):
         return not _THRESHOLD.search(plain)
-    bound, age = _BEYOND.search(head), _AGE.match(text[value.end :])
-    return bool(bound and bound[0].strip() not in plain) or bool(age and age[0].split()[-1] not in plain)
+    bound, age = _BEYOND.search(head), _AGE.match(tail)
+    said, wanted = _RATE.match(tail), _RATE.search(clean(form))
+    other_rate = said is not None and wanted is not None and UNITS[said[1]] != UNITS[wanted[1]]
+    return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
+
+
+_PLUS = re.compile(r"(?:\+\s?|\bplus |\badds? |\bbonus of (?:an? )?)$")
+_MINUS = re.compile(r"(?:-\s?|\bminus |\bpenalty of (?:an? )?|\bsubtract )$")
 
 
 def _wrong_sign(question: Question, committed: Sequence[Value], text: str) -> bool:
-    """Whether a plus is written before a value whose gold is negative in one of its forms."""
-    forms = " ".join((question.answer, *question.accepted))
-    negative = any(value.value.startswith("-") for value in values(clean(forms), question.answer_type))
-    plus = any(re.search(r"(?:\+\s?|\bplus |\bbonus of )$", text[: value.start]) for value in committed)
-    plus = plus or any(text[value.start] == "+" for value in committed)
-    return negative and plus
+    """Whether a plus is written before a value whose gold is negative, or a minus before a bonus."""
+    forms = clean(" ".join((question.answer, *question.accepted)))
+    negative = any(value.value.startswith("-") for value in values(forms, question.answer_type))
+    negative = negative or bool(_PENALTY.search(clean(question.text())))
+    heads = [text[: value.start] + text[value.start : value.end].rstrip("0123456789") for value in committed]
+    wrong = _PLUS if negative else _MINUS
+    return (negative or "+" in forms) and any(wrong.search(head) for head in heads)
 
 
 _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|at) $")
-_VALUE_WORDS = re.compile(r"\b(?!and\b|or\b)[a-z]{2,}")
+_ONLY_VALUES = re.compile(r"\b(?!or\b)[a-z]{2,}")
+_QUANTITIES = {  # what the words of questions and answers measure
+    "length": "long length",
+    "width": "wide width broad breadth across",
+    "height": "high height tall",
+    "depth": "deep depth",
+    "thickness": "thick thickness",
+    "weight": "weigh weighs weight heavy",
+    "price": "cost costs price",
+    "speed": "move moves movement speed fast distance",
+    "range": "range reach",
+    "hardness": "hardness",
+    "morale": "morale",
+    "loyalty": "loyalty",
+}
+_QUANTITY = {word: quantity for quantity, names in _QUANTITIES.items() for word in names.split()}
 
 
 def _about(found: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
-    """The values that can be meant as the answer: not "a Morale of 9", and not 6 rounds where 45 feet stand too.
-
-    A value of another unit stays where its number is the gold number, so that "45 feet or 45 rounds" is no answer.
-    """
-    words = set(words_of(clean(asked)))
-    if len(_VALUE_WORDS.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
+    """The values that can be meant as the answer: not another thing's, not those of another quantity."""
+    found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
+    if len(_ONLY_VALUES.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
         return list(found)
+    words = set(words_of(clean(asked)))
     labels = {value: _LABEL.search(text[: value.start]) for value in found}
     ours = any(label and words & set(words_of(label[2])) for label in labels.values())
     plain = [v for v, label in labels.items() if not label or words & set(words_of(label[2])) or not (ours or label[1])]
-    units = {value.unit for value in gold} | {UNITS.get(word, word) for word in words} | {""}
-    if not any(value.unit in units for value in plain):
-        return plain
-    plain = _asked_dimension(plain, asked, text)
-    numbers = {value.value for value in gold}
-    return [value for value in plain if value.unit in units or value.value in numbers]
+    plain = [value for value in plain if not _of_another_quantity(value, labels[value], asked, text)]
+    plain = [value for value in plain if _may_answer(value, gold, words, text)]
+    own = [value for value in plain if not has_rival_subject(text, value.start, clean(asked))]
+    own = [value for value in own if not _of_another_deed(value, clean(asked), text)]
+    return own or plain
 
 
-_DIMENSIONS = {"tall": "high"} | {d: d for d in ("long", "wide", "high", "deep", "thick", "broad", "across", "heavy")}
+def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, text: str) -> bool:
+    """Whether a value is said to be a width where a length was asked; a question without such words asks for any."""
+    after = re.match(r"\s[a-z]+ (?:in )?([a-z]+)\b", text[value.end :])
+    names = [*(label[2].split() if label else ()), *([after[1]] if after else ())]
+    said = {_QUANTITY[name] for name in names if name in _QUANTITY}
+    wanted = {_QUANTITY[word] for word in re.findall(r"[a-z]+", asked.casefold()) if word in _QUANTITY}
+    return bool(said and wanted) and not said & wanted
 
 
-def _asked_dimension(found: Sequence[Value], asked: str, text: str) -> list[Value]:
-    """Without the widths where a length was asked: "60 feet long and 12 feet wide"."""
-    after = {value: re.match(r"\s[a-z]+ ([a-z]+)\b", text[value.end :]) for value in found}
-    named = {value: _DIMENSIONS.get(match[1]) for value, match in after.items() if match}
-    wanted = {_DIMENSIONS[word] for word in re.findall(r"[a-z]+", asked.casefold()) if word in _DIMENSIONS}
-    ours = any(named.get(value) in wanted for value in found)
-    return [value for value in found if not (ours and named.get(value) and named[value] not in wanted)]
+_DEED = re.compile(
+    r"[,;.\n]\s?(?:and )?(?:it|they|he|she) (?:also )?([a-z]+)\s[^,;.\n]*$|\band (?:also )?([a-z]+[^\W\dsui]s) $"
+)
+_NO_DEED = {
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "had",
+    "does",
+    "do",
+    "get",
+    "gets",
+    "makes",
+    "must",
+    "can",
+    "may",
+}
 
 
-def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, strict_units: bool) -> bool:
+def _of_another_deed(value: Value, asked: str, text: str) -> bool:
+    """Whether a later clause has the value with a verb of its own: "18 charges; it regains 1 each night"."""
+    match = _DEED.search(text[: value.start])
+    deed = (match[1] or match[2]) if match else ""
+    return bool(deed) and deed not in _NO_DEED and stem(deed) not in words_of(asked)
+
+
+def _may_answer(value: Value, gold: Sequence[Value], words: set[str], text: str) -> bool:
+    """Whether a value has the gold's unit, a rival unit of the same kind, the gold's number, or stands as an option."""
+    units = {item.unit for item in gold if item.unit}
+    if value.value in {item.value for item in gold} or re.search(r"\bor $|/\s?$", text[: value.start]):
+        return True
+    if not units:
+        return not value.unit or value.unit in {UNITS.get(word, word) for word in words}
+    if not value.unit:
+        return value.value != "1" and not re.match(r" of (?:them|these|those)\b", text[value.end :])
+    return DIMENSION.get(value.unit, value.unit) in {DIMENSION.get(unit, unit) for unit in units}
+
+
+def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, strictly: bool) -> bool:
     if {_magnitude(value.value, asked) for value in committed} != {_magnitude(value.value, asked) for value in gold}:
         return False
     wanted = {value.unit for value in gold if value.unit}
     given = {value.unit for value in committed if value.unit}
     in_question = {UNITS.get(word, word) for word in words_of(clean(asked))}
+    if re.search(r"\bhit points?\b", asked.casefold()):
+        in_question.add("hit point")
     if wanted:
         missing = not given and not (wanted & in_question)
-        return (given <= wanted) and not (missing and strict_units)
+        return (given <= wanted) and not (missing and strictly)
     foreign = given - in_question - {"point"}
-    counted = re.search(r"\bhow many ([a-z]+)", asked.casefold())
-    if foreign and counted and not foreign & {stem(counted[1])}:
+    counted = re.search(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})", asked.casefold())
+    things = set(words_of(counted[1])) - FUNCTION_WORDS - {"i", "we"} if counted else set()
+    if things and not given <= {"point", *things} | (in_question & {"hit point"}):
         return False
-    return not (foreign if strict_units else foreign & set(UNITS.values()))
+    return not (foreign if strictly else foreign & set(UNITS.values()))
+
+
+_PENALTY = re.compile(r"penalt|minus|reduc|lose|subtract|taken off|comes off|worse")
 
 
 def _magnitude(value: str, asked: str) -> str:
     """A plus sign says nothing; a minus sign says nothing where the question speaks of a penalty."""
-    return value.lstrip("-") if re.search(r"penalt|minus|reduc|lose|subtract", asked.casefold()) else value
+    return value.lstrip("-") if _PENALTY.search(asked.casefold()) else value

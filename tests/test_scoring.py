@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from adaptlab.agreement import SHIPPED
-from adaptlab.answers import clean, is_refusal
+from adaptlab.answers import clean
 from adaptlab.benchmark import load_questions
 from adaptlab.controls import TRICKS, control_table, negative_controls
+from adaptlab.refusals import is_refusal
 from adaptlab.schemas import Phrasing, Question, Quote
 from adaptlab.scoring import REFUSAL, agrees, canonical, lenient, majority, strict
 

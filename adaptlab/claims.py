@@ -1,0 +1,164 @@
+"""The standing of what a text names: asserted, denied, put aside, claimed for a special case, or one of several.
+
+All functions take a cleaned text (`answers.clean`) and offsets in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
+
+HEDGE = re.compile(
+    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
+    r"|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
+    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|my guess|i guess"
+    r"|i(?: would|'d) (?:guess|say)|i think|i believe"
+    r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
+    r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
+    r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
+)
+
+# ---------------------------------------------------------------------------------------------------------- denials
+
+_NOT = any_of(
+    "not|never|neither|nor|cannot",
+    "rather than|instead of|other than|all but|"
+    "(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
+    "(?:false|untrue|incorrect|wrong) that",
+)
+# who cannot bear a thing is hurt by it
+_AVERSION = "(?:stand|bear|abide|tolerate|endure|resist|withstand|survive|cross|face|approach)"
+_NOT_DENIED = rf"(?!\s(?:only|just|{_AVERSION}|(?:more|less|fewer) than)\b)"
+_DENIED_BEFORE = any_of(
+    rf"\b{_NOT}\b{_NOT_DENIED}(?:(?!\b(?:but|rather|instead)\b)[^.;:!?\n,]){{0,60}}$",
+    r"\b(?:but |and )?no (?!(?:more|less|fewer|longer|other|doubt|one|matter)\b)(?:\w+ )?$",
+)
+_AUXILIARY = any_of("is|was|are|were|do|does|did|can|could|may|will|would|has|have")
+_DENIED_AFTER = any_of(
+    r"[\w\s']{0,20}?\b(?:is|was) (?:not|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
+    r"[\w\s']{0,20}?\bwould be wrong\b",
+    rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot|(?:has|have) (?:none|no effect))\b(?!\s(?:only|just)\b)",
+)
+_BEFORE, _AFTER = re.compile(_DENIED_BEFORE), re.compile(_DENIED_AFTER)
+
+
+def negated(text: str, start: int, end: int) -> bool:
+    """Whether what stands at these offsets is denied."""
+    return bool(_BEFORE.search(text[:start]) or _AFTER.match(text[end:]))
+
+
+# ------------------------------------------------------------------------------------- main clauses and conclusions
+
+_CONCLUSION = re.compile(
+    any_of(
+        r"\b(?:final )?answer(?: is)?:?\s",
+        r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
+        r"\b(?:therefore|thus|hence|correction)\b[,:]?",
+        r"\b(?:in total|in all|altogether),\s",
+        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d+)\b)",
+        r"\bnow\b|\btotal(?:s|ling| is| of)\b",
+        r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
+    )
+)
+_TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|all together|total)\b")
+_ASIDE = re.compile(
+    any_of(
+        r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
+        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
+        r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
+        r",(?: and)? then\b.*|[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
+        r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
+    )
+)
+_SPELT_OUT = re.compile(r"(?<=[a-z\d])(?<!answer): (?=[+-]?\d).*")  # "5 Ink: 4 for the spell and 1 for the Slope"
+_OFFSET = re.compile(
+    r"\s?(?:[a-z]+ ){1,2}?(?:before|after|earlier|later|ago|since|(?:more|less|fewer|higher|lower|older|younger|longer|"
+    r"shorter|as \w+) (?:than|as))\b|\stimes (?:what|as|the|that|more)\b"
+)
+
+
+def _is_offset(text: str, value: Value) -> bool:
+    """Whether a value only says how far something lies from something else: "forty years after the harbour"."""
+    return bool(_OFFSET.match(text[value.end :]))
+
+
+def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
+    """The values a text commits itself to: all it asserts, else those of its conclusion, else of its main clause."""
+    stated = [value for value in found if not negated(text, value.start, value.end)]
+    stated = [value for value in stated if not _is_offset(text, value)] or stated
+    if any(not value.ordinal for value in stated):
+        stated = [value for value in stated if not value.ordinal]
+    totals = [value for value in stated if _TOTAL.match(text[value.end :])]
+    if totals:
+        return totals
+    if len({(value.value) for value in stated}) <= 1:
+        return stated
+    conclusions = list(_CONCLUSION.finditer(text))
+    if conclusions:
+        after = [value for value in stated if value.start >= conclusions[-1].end() - 1]
+        if after:
+            return after
+    asides = [match.span() for pattern in (_ASIDE, _SPELT_OUT) for match in pattern.finditer(text)]
+    main = [value for value in stated if not any(a <= value.start < b for a, b in asides)]
+    return main or stated
+
+
+# ------------------------------------------------------------------------------------------------------ special cases
+
+_SEGMENT = re.compile(r"[,;:(\n]|[.!?](?=\s|$)|\b(?:and|or|but|while|whereas|otherwise)\b")
+_CASE = re.compile(r"\b(?:when|if|while|unless|during|with|without|for|at|in|on|by|against|under) ([^#]*)")
+
+
+def special_case(text: str, start: int, end: int, asked: str) -> bool:
+    """Whether something is claimed under a condition that the question has not: "80 feet when running"."""
+    return bool(_case_words(text, start, end) - set(words_of(clean(asked))))
+
+
+def asked_case(text: str, start: int, end: int, asked: str) -> bool:
+    """Whether something is claimed under a condition of the question: "4 coins by night" for "the night ferry"."""
+    return bool(_case_words(text, start, end) & set(words_of(clean(asked))))
+
+
+def _case_words(text: str, start: int, end: int) -> set[str]:
+    """The words of the conditions that stand in the same part of a sentence as something."""
+    cuts = [0, *(match.end() for match in _SEGMENT.finditer(text, 0, start))]
+    stop = _SEGMENT.search(text, end)
+    segment = text[cuts[-1] : start] + " # " + text[end : stop.start() if stop else len(text)]
+    return {word for case in _CASE.finditer(segment) for word in words_of(case[1])} - FUNCTION_WORDS
+
+
+# ------------------------------------------------------------------------------------------------------- other things
+
+_CLAUSE_START = r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)"
+_SUBJECT = re.compile(_CLAUSE_START + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s(?!(?:of|is|are|was|were)\b))")
+_SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
+_ANY_THING = frozenset(
+    "animal beast creature thing item object weapon spell person place whole one answer total".split()
+)
+
+
+def of_another_subject(text: str, start: int, asked: str) -> bool:
+    """Whether a claim is plainly about another thing: "a horse costs 30" where the price of a mule was asked.
+
+    The subject must be a plain noun that does what the question asks about, or has a size: names may be garbled.
+    """
+    wanted = set(words_of(asked))
+    last = None
+    for match in _SUBJECT.finditer(text, 0, start):
+        verb = set(words_of(match[3]))
+        plain = verb & (wanted - FUNCTION_WORDS) or (match[1] != "the" and verb & wanted)
+        if plain or (verb & {"is", "wa"} and _SIZE.match(text[start:])):
+            last = match
+    own = set(words_of(last[2])) if last else set()
+    return bool(own) and not own & (wanted | _ANY_THING)
+
+
+def has_rival_subject(text: str, start: int, asked: str) -> bool:
+    """Whether a later clause has the verb of the question with another subject: "8 feet; the gaff reaches 12"."""
+    wanted = set(words_of(asked))
+    clauses = re.split(r"[.;,\n]|\b(?:and|but|while|whereas)\b", text[:start])
+    said = words_of(clauses[-1])
+    verb = next((i for i, word in enumerate(said) if word in wanted - FUNCTION_WORDS), 0)
+    return len(clauses) > 1 and verb > 0 and not set(said[:verb]) & FUNCTION_WORDS

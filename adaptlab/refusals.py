@@ -1,0 +1,127 @@
+"""Refusals: what says that an answer is not there, and what offers one all the same."""
+
+from __future__ import annotations
+
+import re
+
+from adaptlab.answers import FUNCTION_WORDS, any_of, clean, sentences_of, words_of
+from adaptlab.claims import HEDGE
+
+_TEXT = any_of(
+    "passages?|texts?|rule ?books?|rules|context|documents?|information|excerpts?|source|entry|description|book"
+)
+_SOURCE = any_of(_TEXT, "it|they|i")
+_SAY = any_of(
+    "say|state|mention|specify|give|contain|include|provide|list|describe|tell|indicate|reveal|address",
+    "specifie|define|cover|discuss|explain|name|record|answer",
+    "have (?:any |enough |that |this )?(?:information|details?)",
+)
+_TOLD = any_of(
+    "stated|specified|mentioned|given|provided|listed|included|described|said|named|defined|covered|indicated|told",
+    "recorded|explained|discussed|answered|available|known",
+    rf"(?:to be found )?in (?:the|these|this|any) (?:given |provided )?{_TEXT}",
+)
+_NOT = "(?:not|never|nowhere)"
+_FIND_OUT = any_of("know|answer|determine|tell|find|say|establish|infer")
+_FOUND_OUT = any_of("determined|answered|found|known|inferred|established|told|said")
+_FACTS = any_of("information|mention|details?|evidence|data|context|statement|indication|answer|way of knowing")
+_OTHER_CLAUSE = r"\b(?:but|though|although|however)\b(?! (?:it |they )?(?:never|do|does|did)\b)"
+_DO_NOT = "(?:(?:do|does|did) not|never)"
+_NOTHING = "(?:nothing|nowhere|not (?:something|anything))"
+_IN_THE_TEXT = rf"in (?:the|these|this) (?:given |provided )?{_TEXT}"
+REFUSALS = re.compile(
+    any_of(
+        # the source, or who read it, does not say
+        rf"\b{_SOURCE}\b(?:(?!{_OTHER_CLAUSE})[^.!?\n]){{0,60}}?\b{_DO_NOT} (?:\w+ )?{_SAY}(?:e?s)?\b",
+        rf"\b{_TEXT}\b[^.!?\n]{{0,40}}?\b{_SAY}(?:s|d|ed)? (?:\w+ )?(?:no|nothing)\b",
+        rf"\b(?:{_SAY}(?:e?s)?|is {_TOLD}|are {_TOLD})\b[^.!?\n]*\bbut (?:not\b|(?:\w+ ){{1,4}}(?:is|are) not[.!]?$)",
+        rf"\b{_NOTHING}\b[^.!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
+        r"\b(?:nobody|no one) (?:knows|says)\b|\b(?:is|are) silent (?:on|about)\b",
+        # it is not said
+        rf"\b(?:is|are|was|were) {_NOT} (?:\w+ )?{_TOLD}\b",
+        rf"\bno [\w\s]{{1,40}}?\b(?:is|are|was|were) {_TOLD}\b",
+        rf"\bno\b[^.!?\n]{{1,60}}?\b{_IN_THE_TEXT}\b",
+        rf"\bdoes not (?:appear|occur|exist|feature) (?:anywhere )?{_IN_THE_TEXT}\b",
+        rf"\b(?:no|not enough|insufficient) (?:\w+ )?{_FACTS}\b|\bnot told\b",
+        r"\b(?:it|this|that|which|answer|value)(?: is| remains) (?:not clear|unclear|unknown|unspecified|unstated)\b",
+        r"\b(?:is|are|remains?|left) (?:left )?(?:unknown|unspecified|unstated|undefined|unsaid)\b",
+        rf"\bthere (?:is|are) (?:no|not an?y?) [^.!?\n]{{1,60}}?\b{_TOLD}\b",
+        rf"^(?:unknown|unclear|unanswerable|n/a|no (?:idea|clue))\b|\bnone (?:is|are|was|were) {_TOLD}\b|^not {_TOLD}",
+        # nobody can tell
+        rf"\b(?:(?:do|does|could) not|cannot) (?:\w+ )?{_FIND_OUT}\b",
+        rf"\b(?:cannot|could not) be (?:\w+ )?{_FOUND_OUT}\b",
+        rf"\b(?:unable|not able|impossible|not possible) to (?:\w+ )?{_FIND_OUT}\b",
+        r"\b(?:have|has) no (?:idea|clue|way of (?:knowing|telling))\b",
+    )
+)
+CONTRAST = re.compile(r"\b(?:but|however|although|though|nevertheless|nonetheless|still|yet|that said)\b(?! not\b),?")
+_POINTER = re.compile(
+    r"\b(?:(?:say|mention|describe|list|discuss|state|cover|give|refer)(?:e?s)?|check|consult|ask|called|described)\b"
+)
+_OTHER_THING = re.compile(r"^(?:an?|other|another|some|most|similar) (?!guess\b)")
+_GUESS = re.compile(r"\b(?:likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b")
+_VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")
+
+
+def mentions_refusal(text: str) -> bool:
+    """Whether the text says anywhere that it does not know or that the source does not say."""
+    return bool(REFUSALS.search(clean(text)))
+
+
+def is_refusal(text: str, asked: str = "") -> bool:
+    """Whether the text, as a whole, declines: it says early that the answer is not there, and then offers none.
+
+    With the question at hand, what follows offers an answer only if it speaks of what was asked.
+    """
+    sentences = sentences_of(clean(text))
+    at = next((i for i, sentence in enumerate(sentences[:2]) if REFUSALS.search(sentence)), None)
+    if at is None or _VERDICT.search(sentences[0]) or (at == 1 and re.search(r"\d", sentences[0])):
+        return False
+    match = list(REFUSALS.finditer(sentences[at]))[-1]
+    if _answered_first(sentences[at][: match.start()]):
+        return False
+    rest = [sentences[at][match.end() :], *sentences[at + 1 :]]
+    return not any(_offers(part, i == 0, clean(asked)) for i, part in enumerate(rest))
+
+
+def without_refusals(text: str) -> str:
+    """The cleaned text without the clauses that decline: what stands behind or before a "but" is kept."""
+    kept = []
+    for sentence in sentences_of(clean(text)):
+        match = next(iter(reversed(list(REFUSALS.finditer(sentence)))), None)
+        if match is None:
+            kept.append(sentence)
+        elif behind := CONTRAST.search(sentence, match.end()):
+            kept.append(sentence[behind.end() :].strip())
+        elif before := list(CONTRAST.finditer(sentence, 0, match.start())):
+            kept.append(sentence[: before[-1].start()].strip(" ,"))
+    return "\n".join(kept)
+
+
+def _answered_first(head: str) -> bool:
+    """Whether a value or a yes or no stands before the refusal in its own sentence: "14, though it does not say so"."""
+    claim = CONTRAST.split(head)[0] if CONTRAST.search(head) else ""
+    return bool(HEDGE.search(claim)) or (bool(re.search(r"^(?:yes|no)\b|\d", claim)) and not _POINTER.search(claim))
+
+
+_SUBJECT = re.compile(r"^[\s,]*(?:[a-z]+ly,? )?((?:[a-z'-]+ ){1,4}?)(?:is|are|was|were|has|have|costs?|weighs?)\b")
+
+
+def _about_else(claim: str, asked: str) -> bool:
+    """Whether a clause has a subject that the question does not name: "its circle is 7" where a reagent was asked."""
+    subject = _SUBJECT.search(claim)
+    own = [word for word in words_of(subject[1]) if word not in FUNCTION_WORDS] if subject and asked else []
+    return bool(own) and not set(own) & set(words_of(asked))
+
+
+def _offers(part: str, first: bool, asked: str) -> bool:
+    """Whether what follows a refusal still offers an answer: not what only points at something else."""
+    if REFUSALS.search(part) or _OTHER_THING.search(part):
+        return False
+    contrast = CONTRAST.search(part)
+    claim = part[contrast.end() :] if contrast else part
+    if _GUESS.search(claim):
+        return True
+    if (first and not contrast) or _about_else(claim, asked):
+        return False
+    return bool(re.search(r"\b(?:is|are|answer)\b|\d", claim)) and not _POINTER.search(claim)
