@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from adaptlab.agreement import LABELS, LabelledAnswer, load_labels
+from adaptlab.agreement import FRESH, TUNED, LabelledAnswer, load_labels
 from adaptlab.benchmark import load_questions, read_records
 from config import ROOT
 
-FRESH = ROOT / "tests" / "data" / "labelled_answers_fresh.jsonl"
 
 
 def answers(path: Path) -> list[LabelledAnswer]:
@@ -30,12 +29,12 @@ def test_every_line_follows_the_schema_and_names_a_known_question(fresh: list[La
 
 
 def test_ids_are_unique_over_both_files(fresh: list[LabelledAnswer]) -> None:
-    ids = [answer.id for answer in [*fresh, *answers(LABELS)]]
+    ids = [answer.id for answer in [*fresh, *answers(TUNED)]]
     assert len(ids) == len(set(ids))
 
 
 def test_no_text_is_shared_with_the_older_labels(fresh: list[LabelledAnswer]) -> None:
-    older = {answer.text.strip().casefold() for answer in answers(LABELS)}
+    older = {answer.text.strip().casefold() for answer in answers(TUNED)}
     assert [answer.id for answer in fresh if answer.text.strip().casefold() in older] == []
 
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from adaptlab import models  # noqa: E402
+from adaptlab.agreement import TUNED  # noqa: E402
 from adaptlab.arms import run_arm  # noqa: E402
 from adaptlab.benchmark import load_questions  # noqa: E402
 from adaptlab.documents import load  # noqa: E402
@@ -112,7 +113,7 @@ def strata(real_document: Path, chance: random.Random) -> Iterator[tuple[int, li
 
 def draw(real_document: Path) -> list[Drawn]:
     """The draw: each pair of question and text once, no text of the older set, at most `MOST` to a question."""
-    older = (DATA / "labelled_answers.jsonl").read_text(encoding="utf-8").splitlines()
+    older = TUNED.read_text(encoding="utf-8").splitlines()
     taken = {plain(json.loads(line)["text"]) for line in older}
     chance = random.Random(SEED)
     seen: set[tuple[str, str]] = set()
