@@ -12,7 +12,6 @@ from adaptlab.benchmark import load_questions, read_records
 from config import ROOT
 
 
-
 def answers(path: Path) -> list[LabelledAnswer]:
     """Every labelled answer of a file."""
     return [answer for _, answer in read_records(path, LabelledAnswer)]
