@@ -6,13 +6,13 @@ judge is calibrated on stored verdicts too and a replay shows the same calibrati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from adaptlab.agreement import Labelled
-from adaptlab.choosing import Options, Spent
+from adaptlab.choosing import Cost, Options, Spent
 from adaptlab.judging import Calibration, EndpointJudge, Item, Judge, ReanswerJudge, Verdict, calibrate, injected_items
 from adaptlab.prompts import format_passages
 from adaptlab.schemas import Generation, Question, Record
@@ -173,8 +173,8 @@ def judges_of(records: Iterable[Any]) -> list[StoredJudge]:
 
 def measure_name(judge: StoredJudge, calibration: Calibration | None) -> str:
     """A judge's name in tables and figures, with what it sees, and marked where it may not be headlined."""
-    refused = calibration is None or calibration.fault is not None
-    return f"judge@N ({judge.name}, {judge.sees}{', under its threshold' if refused else ''})"
+    mark = ", not calibrated" if calibration is None else ", under its threshold" if calibration.fault else ""
+    return f"judge@N ({judge.name}, {judge.sees}{mark})"
 
 
 def with_judges(
@@ -182,20 +182,18 @@ def with_judges(
     judges: Sequence[StoredJudge],
     labelled: Sequence[Labelled],
     generations: Sequence[Generation],
-    extra: Callable[[StoredJudge], Spent],
+    extra: Mapping[str, Spent],
 ) -> Options:
-    """The same options with a selector for each judge; `extra` is what a judge needs once a question."""
-    from dataclasses import replace
-
+    """The same options with a selector for each judge; `extra` is what a judge of that name needs once a question."""
     choosers, costs = dict(options.choosers), dict(options.costs)
     for judge in judges:
         name = measure_name(judge, judge.calibration(labelled))
         choosers[name] = judge.choose
-        costs[name] = _cost(judge, generations, extra(judge))
+        costs[name] = _cost(judge, generations, extra.get(judge.name, (0.0, 0.0)))
     return replace(options, choosers=choosers, costs=costs)
 
 
-def _cost(judge: StoredJudge, generations: Sequence[Generation], extra: Spent) -> Callable[[int], Spent]:
+def _cost(judge: StoredJudge, generations: Sequence[Generation], extra: Spent) -> Cost:
     def cost(n: int) -> Spent:
         tokens, seconds = judge.spent(generations, n)
         return tokens + extra[0], seconds + extra[1]

@@ -75,7 +75,7 @@ def test_offline_the_re_answer_check_judges_candidates_and_labels_without_a_mode
     found = check.calibration(known)
     assert found is not None and found.agreement.n <= len(known) and found.fault is not None
     assert measure_name(check, found) == "judge@N (re-answer, sees the passage, under its threshold)"
-    assert measure_name(check, None).endswith("under its threshold)")
+    assert measure_name(check, None).endswith("not calibrated)")
     assert check.calibration(labelled) is None or len(check.said) > len(SAMPLES)
 
 
@@ -148,7 +148,7 @@ def test_a_judge_that_obeys_the_judged_text_is_drawn_but_named_under_its_thresho
     judges = judges_of(made.data)
     found = [one.calibration(labelled) for one in judges]
     assert found[1].injected.rate == 1 and found[1].fault
-    options = verdicts.with_judges(Options(counts=(1, 2)), judges, labelled, drawn, lambda one: (10.0, 2.0))
+    options = verdicts.with_judges(Options(counts=(1, 2)), judges, labelled, drawn, {"LLM judge": (10.0, 2.0)})
     table = curves(drawn, list(asked.values()), options)
     refused = "judge@N (LLM judge, sees the passage, under its threshold)"
     assert refused in set(table["measure"])
