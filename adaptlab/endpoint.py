@@ -37,6 +37,7 @@ MALFORMED, NO_CHOICES, REFUSED, TURNED_AWAY = "malformed reply", "no choices", "
 FAULTS = (RATE_LIMIT, SERVER_ERROR, TIMEOUT, CUT_OFF, MALFORMED, NO_CHOICES, REFUSED, TURNED_AWAY)
 GIVE_UP_AFTER = 8  # if so many requests in a row stay without an answer, each after its retries, more would not help
 CONNECT_SECONDS = 10.0
+DEADLINE = 2.0  # a reply that has begun gets as long again as the endpoint may be silent before
 FIRST_PAUSE = 0.5  # seconds before the first retry; every further pause is twice as long, up to 16 times as long
 LONGEST_ORDERED_PAUSE = 120.0  # seconds; who asks for more with Retry-After is not waited for
 NEVER = (400, 413, 422)  # the request itself cannot be answered, such as a prompt over the window
@@ -57,7 +58,7 @@ class EndpointGenerator(Generator):
     What may pass (429, 5xx, timeouts, lost connections, replies that are no chat completion) is tried again, up to
     `max_retries` times, after growing pauses or as long as `Retry-After` says; no call to the URL begins meanwhile.
     `timeout` is how long the endpoint may send nothing, `connect_timeout` how long it may take to accept a connection,
-    both in seconds. `requests_per_minute` is the limit of all calls of this process to the URL, retries included.
+    `deadline` how long a call may take altogether (else `DEADLINE` times `timeout`), all in seconds. `requests_per_minute` is the limit of all calls of this process to the URL, retries included.
     The calls are made in threads, so that this works inside the event loop of a notebook too.
     """
 
@@ -71,6 +72,7 @@ class EndpointGenerator(Generator):
         max_retries: int = 4,
         *,
         connect_timeout: float = CONNECT_SECONDS,
+        deadline: float | None = None,
         requests_per_minute: float | None = None,
         first_pause: float = FIRST_PAUSE,
         give_up_after: int = GIVE_UP_AFTER,
@@ -78,12 +80,15 @@ class EndpointGenerator(Generator):
         from httpx import Timeout
         from openai import OpenAI
 
+        from adaptlab.deadline import client
+
         self.url, self.model = url, model
         self.max_concurrency, self.max_retries = max_concurrency, max_retries
         self.first_pause, self.give_up_after = first_pause, give_up_after
         self._key = key or "none"
         limits = Timeout(timeout, connect=connect_timeout)
-        self._client = OpenAI(base_url=url, api_key=self._key, timeout=limits, max_retries=0)
+        http = client(deadline or DEADLINE * timeout, limits)
+        self._client = OpenAI(base_url=url, api_key=self._key, timeout=limits, max_retries=0, http_client=http)
         self._pace = pace.of(url, requests_per_minute)
 
     @classmethod
