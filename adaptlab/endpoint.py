@@ -16,7 +16,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,7 @@ class EndpointGenerator(Generator):
         repeat = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, Failure) and error.passing),
             stop=tenacity.stop_after_attempt(self.max_retries + 1) | tenacity.stop_when_event_set(stopped),
-            wait=self._pause,
+            wait=pause_before(self.first_pause),
             sleep=tenacity.sleep_using_event(stopped),
             reraise=True,
         )
@@ -176,15 +176,6 @@ class EndpointGenerator(Generator):
             item.attempts = 0
         made[0].attempts, made[0].faults = calls, faults
         return made
-
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        """Seconds before the next try: what the endpoint ordered, else twice the last pause, and a little by chance."""
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, Failure) and error.pause is not None:
-            return error.pause + random.uniform(0, self.first_pause)
-        most = 16 * self.first_pause
-        grow = tenacity.wait_exponential_jitter(multiplier=self.first_pause, max=most, jitter=self.first_pause)
-        return grow(state)
 
     def _call(self, request: Request, count: int, seed: int | None) -> list[Completion]:
         """One call; at least one completion comes back, or a Failure is raised."""
@@ -254,7 +245,7 @@ class EndpointGenerator(Generator):
         sentence = f"The endpoint {self.url} answered {status}: {said}."
         if status in NEVER:
             return Failure(REFUSED, sentence, passing=False)
-        passing = status in PASSING or status >= 500
+        passing = passes(status)
         kind = RATE_LIMIT if status == 429 else SERVER_ERROR if passing else TURNED_AWAY
         pause = ordered_pause(headers)
         if pause is not None and pause > LONGEST_ORDERED_PAUSE:
@@ -268,6 +259,24 @@ class EndpointGenerator(Generator):
         said = body.get("message") if isinstance(body, dict) else None
         words = " ".join(str(said or error).replace(self._key, "[key]").split()).rstrip(".")
         return re.sub(r"\b(sk|hf|Bearer)[-_ ]\S+", "[key]", words)[:200]
+
+
+def pause_before(first: float) -> Callable[[tenacity.RetryCallState], float]:
+    """Seconds before the next try: what the endpoint ordered, else twice the last pause, and a little by chance."""
+    grow = tenacity.wait_exponential_jitter(multiplier=first, max=16 * first, jitter=first)
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, Failure) and error.pause is not None:
+            return error.pause + random.uniform(0, first)
+        return grow(state)
+
+    return pause
+
+
+def passes(status: int) -> bool:
+    """Whether another call may fare better than one that ended with this HTTP status."""
+    return status in PASSING or status >= 500
 
 
 def ordered_pause(headers: Any) -> float | None:
