@@ -189,7 +189,7 @@ def seed_spread(
             at = [counts.index(n) + 0.22 * (number - (len(measures) - 1) / 2) for n in means.index]
             ax.hlines(means, [i - 0.09 for i in at], [i + 0.09 for i in at], color=colour, linewidth=2.2)
         seeds = part.groupby("n")["seed"].max()
-        _labels(ax, [f"N = {n} ({seeds[n]} seeds)" for n in counts], width=10)
+        _labels(ax, [f"N = {n} ({seeds[n]}\u00a0seeds)" for n in counts], width=10)
         _percent_axis(ax)
         ax.set_title(_plain(arm), fontsize=10, loc="left")
         ax.legend(frameon=False, fontsize=9, loc="upper right")
