@@ -58,7 +58,8 @@ class EndpointGenerator(Generator):
     What may pass (429, 5xx, timeouts, lost connections, replies that are no chat completion) is tried again, up to
     `max_retries` times, after growing pauses or as long as `Retry-After` says; no call to the URL begins meanwhile.
     `timeout` is how long the endpoint may send nothing, `connect_timeout` how long it may take to accept a connection,
-    `deadline` how long a call may take altogether (else `DEADLINE` times `timeout`), all in seconds. `requests_per_minute` is the limit of all calls of this process to the URL, retries included.
+    `deadline` how long a call may take altogether (else `DEADLINE` times `timeout`), all in seconds.
+    `requests_per_minute` is the limit of all calls of this process to the URL, retries included.
     The calls are made in threads, so that this works inside the event loop of a notebook too.
     """
 

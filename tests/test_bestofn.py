@@ -94,7 +94,9 @@ def test_majority_uses_the_first_n_candidates():
 
 
 def test_a_second_answer_selects_the_candidate_that_agrees():
-    table = curves(SAMPLES, QUESTIONS, Options(counts=(1, 4), reanswers={"q0": "15", "q1": ["The AC is 12."], "q2": "20"}))
+    table = curves(
+        SAMPLES, QUESTIONS, Options(counts=(1, 4), reanswers={"q0": "15", "q1": ["The AC is 12."], "q2": "20"})
+    )
     assert rate(table, REANSWER, 4) == pytest.approx(2 / 3)
     assert reanswered(MINORITY, ["13", "13", "12"], ["12"]) == 2
     assert reanswered(MINORITY, ["13", "13", "11"], ["12"]) == 0  # none agrees: the majority stands
@@ -177,9 +179,13 @@ def test_the_list_for_section_two_names_facts_and_never_the_test():
 
 
 def test_a_judge_is_one_more_chooser():
-    table = curves(SAMPLES, QUESTIONS, Options(counts=(1, 4), choosers={"judge@N": lambda question, texts: len(texts) - 2}))
+    table = curves(
+        SAMPLES, QUESTIONS, Options(counts=(1, 4), choosers={"judge@N": lambda question, texts: len(texts) - 2})
+    )
     assert rate(table, "judge@N", 4) == pytest.approx(1 / 3)  # "14", "12" and "16" are the third candidates
-    with_cost = curves(SAMPLES, QUESTIONS, Options(counts=(1,), reanswers={"q0": "15"}, costs={REANSWER: at_any_n((50.0, 2.0))}))
+    with_cost = curves(
+        SAMPLES, QUESTIONS, Options(counts=(1,), reanswers={"q0": "15"}, costs={REANSWER: at_any_n((50.0, 2.0))})
+    )
     spent = with_cost.set_index("measure")["tokens"]
     assert spent[REANSWER] == spent[MAJORITY] + 50
 
@@ -227,4 +233,6 @@ def test_pass_at_n_agrees_with_the_published_estimator():
 
 
 def test_order_of_the_stored_lines_does_not_matter():
-    assert curves(SAMPLES, QUESTIONS, Options(counts=(1, 4))).equals(curves(SAMPLES[::-1], QUESTIONS, Options(counts=(1, 4))))
+    assert curves(SAMPLES, QUESTIONS, Options(counts=(1, 4))).equals(
+        curves(SAMPLES[::-1], QUESTIONS, Options(counts=(1, 4)))
+    )

@@ -31,7 +31,7 @@ EDITS = {
 
 
 def run(folder: Path, mode: str, *, force: bool = False, needs: str = "()", **edits: str) -> NotebookNode:
-    """The notebook executed in a kernel of its own; with `force`, cells after a failed one are run as a person would."""
+    """The notebook executed in a kernel of its own; `force` goes on after a failed cell, as a person may."""
     cells = {**CELLS, **edits}
     cells["step"] = cells["step"].replace("needs=()", f"needs={needs}")
     made = new_notebook(cells=[new_code_cell(source) for source in cells.values()])
