@@ -183,15 +183,16 @@ class _Batch:
         """
         copies = Counter(row.prompt for row in self.rows)  # rows are sorted: equal prompts lie side by side
         cache = slot_cache(self.model, self.capacity)
-        longest = len(self.rows[-1].prompt)
-        shared = 0 if self.device.type == "cpu" and longest > ALONE_TOKENS else common_head(list(copies))
+        shared = common_head(list(copies))
+        apart = self.device.type == "cpu" and shared < self.width / 4  # a long head is worth more than no padding
+        shared = 0 if apart and self.width > ALONE_TOKENS else shared
         head = slot_cache(self.model, max(1, shared))
         if shared:
             ids = torch.tensor([self.rows[0].prompt[:shared]], device=self.device)
             self._forward(ids, torch.ones_like(ids), head)
         scores = []
         at = 0
-        for part in prefill_parts(list(copies), ALONE_TOKENS if self.device.type == "cpu" else math.inf):
+        for part in prefill_parts(list(copies), ALONE_TOKENS if apart else math.inf):
             width = len(part[-1])
             padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in part]
             mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in part]).to(self.device)

@@ -43,8 +43,13 @@ OnVerdict = Callable[[int, bool | None, "Completion"], None]
 class Judge(Protocol):
     """Says of each answer whether it is right; `sees` tells a reader what it looks at besides question and answer."""
 
-    name: str
-    sees: str
+    @property
+    def name(self) -> str:
+        """What the judge is called in tables."""
+
+    @property
+    def sees(self) -> str:
+        """What it looks at, in words."""
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict for each question and answer, in order."""
