@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import comb
 from statistics import fmean
@@ -11,20 +11,17 @@ from statistics import fmean
 import pandas as pd
 
 from adaptlab.benchmark import permuted_gold
+from adaptlab.choosing import Options, Scorer
 from adaptlab.schemas import Generation, Question
-from adaptlab.scoring import Reanswers, majority, reanswered, strict
+from adaptlab.scoring import majority, strict
 from adaptlab.stats import ALPHA, Interval, exceeds_chance, holm, mean_interval, wilson
 from config import LabError
 
-COUNTS = (1, 2, 4, 8, 16)
 CEILING = "ceiling (pass@N)"
 GUESS = "guess control of the ceiling"
-MAJORITY = "majority@N"
-REANSWER = "re-answer@N"
 LUCK = "majority right, no more than guessing explains"
 KINDS = ("majority right", LUCK, "sampling failure", "knowledge failure")
-Scorer = Callable[[Question, str], bool]
-Chooser = Callable[[Question, Sequence[str]], int | None]
+STANDARD = Options()
 
 
 @lru_cache(maxsize=8)
@@ -61,33 +58,6 @@ def by_samples(generations: Sequence[Generation]) -> dict[str, list[Generation]]
 
 def _chosen(question: Question, texts: Sequence[str], index: int | None, scorer: Scorer) -> bool:
     return index is not None and scorer(question, texts[index])
-
-
-def _listed(texts: str | Sequence[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)
-
-
-def choosers_of(reanswers: Reanswers | None = None, more: Mapping[str, Chooser] | None = None) -> dict[str, Chooser]:
-    """The selectors by the name of their measure: majority, re-answer where there are second answers, and `more`.
-
-    A chooser gets a question and its first N candidates and gives the index of one, or None for no choice (wrong). A
-    judge is one more chooser, such as `{"judge@N": choose}`, with verdicts that are stored beside the candidates.
-    """
-    made: dict[str, Chooser] = {MAJORITY: lambda question, texts: majority(question, texts).index}
-    if reanswers is not None:
-        second = reanswers
-        made[REANSWER] = lambda question, texts: reanswered(question, texts, _listed(second[question.id]))
-    return {**made, **(more or {})}
-
-
-def mean_cost(generations: Sequence[Generation]) -> tuple[float, float]:
-    """Mean tokens and seconds a question of some generations: what a second model adds to a selector's cost."""
-    asked = len({generation.question_id for generation in generations}) or 1
-    read = sum(g.prompt_tokens for g in generations if g.sample == 0)
-    return (
-        (read + sum(g.completion_tokens for g in generations)) / asked,
-        sum(g.seconds for g in generations) / asked,
-    )
 
 
 def continued(arm: str, first: int, generations: Sequence[Generation]) -> list[Generation]:
@@ -142,28 +112,19 @@ def _asked(
 
 
 def curves(
-    generations: Sequence[Generation],
-    questions: Sequence[Question],
-    ns: Sequence[int] = COUNTS,
-    reanswers: Reanswers | None = None,
-    permutations: int = 20,
-    seed: int = 0,
-    attributes: Mapping[str, str] | None = None,
-    scorer: Scorer = strict,
-    choosers: Mapping[str, Chooser] | None = None,
-    costs: Mapping[str, tuple[float, float]] | None = None,
+    generations: Sequence[Generation], questions: Sequence[Question], options: Options = STANDARD
 ) -> pd.DataFrame:
     """One row for each measure and N: rate with interval, questions, and mean tokens and seconds a question.
 
     A selector at N uses the first N candidates (Wilson interval). The ceiling and its guess control average over all
-    subsets of N (bootstrap over the questions). Unanswerable questions have no guess control and stay out. `costs`
-    are tokens and seconds a question that a measure needs besides the candidates, see `mean_cost`.
+    subsets of N (bootstrap over the questions). Unanswerable questions have no guess control and stay out.
     """
-    asked, candidates = _asked(generations, questions, max(ns))
-    right = {q.id: [remembered(scorer)(q, item.text) for item in candidates[q.id]] for q in asked}
-    guessed = _guess_rights(candidates, asked, scorer, permutations, seed, attributes)
+    asked, candidates = _asked(generations, questions, max(options.counts))
+    score, seed = remembered(options.scorer), options.seed
+    right = {q.id: [score(q, item.text) for item in candidates[q.id]] for q in asked}
+    guessed = _guess_rights(candidates, asked, options.scorer, options.permutations, seed, options.attributes)
     rows: list[dict[str, object]] = []
-    for n in ns:
+    for n in options.counts:
         texts = {q.id: [item.text for item in candidates[q.id][:n]] for q in asked}
         measures: dict[str, tuple[Interval, int]] = {
             CEILING: (mean_interval([pass_at_n(len(r), sum(r), n) for r in right.values()], seed=seed), len(asked)),
@@ -175,13 +136,13 @@ def curves(
                 len(guessed),
             ),
         }
-        for measure, choose in choosers_of(reanswers, choosers).items():
-            able = [q for q in asked if measure != REANSWER or q.id in (reanswers or {})]
-            found = sum(_chosen(q, texts[q.id], choose(q, texts[q.id]), remembered(scorer)) for q in able)
+        for measure, choose in options.selectors().items():
+            able = options.able(measure, asked)
+            found = sum(_chosen(q, texts[q.id], choose(q, texts[q.id]), score) for q in able)
             measures[measure] = (wilson(found, len(able)), len(able))
         cost = _cost(candidates, n)
         for measure, (interval, count) in measures.items():
-            tokens, seconds = (costs or {}).get(measure, (0.0, 0.0))
+            tokens, seconds = options.spent(measure, n)
             spent = {"tokens": cost["tokens"] + tokens, "seconds": cost["seconds"] + seconds}
             rows.append({"measure": measure, "n": n, **interval._asdict(), "questions": count, **spent})
     table = pd.DataFrame(rows)
@@ -189,15 +150,7 @@ def curves(
 
 
 def left_on_table(
-    generations: Sequence[Generation],
-    questions: Sequence[Question],
-    ns: Sequence[int] = COUNTS,
-    reanswers: Reanswers | None = None,
-    permutations: int = 20,
-    seed: int = 0,
-    attributes: Mapping[str, str] | None = None,
-    scorer: Scorer = strict,
-    choosers: Mapping[str, Chooser] | None = None,
+    generations: Sequence[Generation], questions: Sequence[Question], options: Options = STANDARD
 ) -> pd.DataFrame:
     """What the best selector leaves of the ceiling at each N, and how much of that is no guessing.
 
@@ -206,21 +159,21 @@ def left_on_table(
     What guessing explains is the same gap against gold permuted within the attribute; the interval is of the rest
     (bootstrap over the questions, of which those without a guess control stay out).
     """
-    asked, candidates = _asked(generations, questions, max(ns))
-    able = [q for q in asked if reanswers is None or q.id in reanswers]
-    golds = _golds(able, permutations, seed, attributes)
+    asked, candidates = _asked(generations, questions, max(options.counts))
+    able = [q for q in asked if options.reanswers is None or q.id in options.reanswers]
+    golds = _golds(able, options.permutations, options.seed, options.attributes)
     able = [q for q in able if q.id in golds]
-    score, rows = remembered(scorer), []
-    for n in ns:
+    score, rows = remembered(options.scorer), []
+    for n in options.counts:
         groups = {q.id: _groups(candidates[q.id], n) for q in able}
         sides = {}
-        for name, choose in choosers_of(reanswers, choosers).items():
+        for name, choose in options.selectors().items():
             picks = {q.id: [choose(q, group) for group in groups[q.id]] for q in able}
             sides[name] = [_gap([q], groups[q.id], picks[q.id], score) for q in able], picks
         best = min(sides, key=lambda name: fmean(gap for _, gap in sides[name][0]))
         found, picks = sides[best]
         lucky = [_gap(golds[q.id], groups[q.id], picks[q.id], score)[1] for q in able]
-        rest = mean_interval([gap - luck for (_, gap), luck in zip(found, lucky, strict=True)], seed=seed)
+        rest = mean_interval([gap - luck for (_, gap), luck in zip(found, lucky, strict=True)], seed=options.seed)
         ceiling, gap = (fmean(part) for part in zip(*found, strict=True))
         row = {"n": n, "ceiling": ceiling, "best": best, "selected": ceiling - gap, "gap": gap}
         row |= {"by guessing": fmean(lucky), "beyond guessing": rest.rate, "low": rest.low, "high": rest.high}
@@ -259,10 +212,7 @@ def _gap(
 def spread(
     generations: Sequence[Generation],
     questions: Sequence[Question],
-    ns: Sequence[int] = COUNTS,
-    reanswers: Reanswers | None = None,
-    scorer: Scorer = strict,
-    choosers: Mapping[str, Chooser] | None = None,
+    options: Options = STANDARD,
     fewest: int = 3,
 ) -> pd.DataFrame:
     """The same selector on disjoint groups of N candidates, each of which is a seed of its own: measure, n, seed, rate.
@@ -272,14 +222,14 @@ def spread(
     """
     asked, candidates = _asked(generations, questions)
     smallest = min(len(items) for items in candidates.values())
-    rows = []
-    for n in (n for n in ns if smallest // n >= fewest):
+    score, rows = remembered(options.scorer), []
+    for n in (n for n in options.counts if smallest // n >= fewest):
         groups = {q.id: _groups(candidates[q.id], n) for q in asked}
         for group in range(smallest // n):
             texts = {q.id: groups[q.id][group] for q in asked}
-            for measure, choose in choosers_of(reanswers, choosers).items():
-                able = [q for q in asked if measure != REANSWER or q.id in (reanswers or {})]
-                found = sum(_chosen(q, texts[q.id], choose(q, texts[q.id]), remembered(scorer)) for q in able)
+            for measure, choose in options.selectors().items():
+                able = options.able(measure, asked)
+                found = sum(_chosen(q, texts[q.id], choose(q, texts[q.id]), score) for q in able)
                 rows.append({"measure": measure, "n": n, "seed": group + 1, "rate": found / len(able)})
     return pd.DataFrame(rows, columns=["measure", "n", "seed", "rate"])
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 CLOSE = 2e-4  # scores nearer to each other than this are a tie; float32 batches differ by about a tenth of it
 PREFILL_TOKENS = 2048
+ALONE_TOKENS = (
+    256  # a longer prompt is read by itself on a CPU: no padding, and no mask, so half the attention is skipped
+)
 SHORTEST_HEAD = 16  # tokens; a shorter common head costs more to share than to read again
 Finish = Callable[[int, int, Completion], None]
 
@@ -98,12 +101,15 @@ def batches(rows: list[Row], batch_tokens: int, batch_size: int) -> list[list[Ro
     return [*done, batch] if batch else done
 
 
-def prefill_parts(prompts: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
-    """Cut prompts, sorted by length, into parts that need little padding and little memory at once."""
+def prefill_parts(prompts: list[tuple[int, ...]], alone: float = math.inf) -> list[list[tuple[int, ...]]]:
+    """Cut prompts, sorted by length, into parts that need little padding and little memory at once.
+
+    A prompt of more than `alone` tokens is a part of its own.
+    """
     parts: list[list[tuple[int, ...]]] = []
     for prompt in prompts:
         part = parts[-1] if parts else []
-        small = (len(part) + 1) * len(prompt) <= PREFILL_TOKENS
+        small = (len(part) + 1) * len(prompt) <= PREFILL_TOKENS and len(prompt) <= alone
         if part and small and len(prompt) <= 1.25 * len(part[0]) + 8:
             part.append(prompt)
         else:
@@ -178,13 +184,15 @@ class _Batch:
         copies = Counter(row.prompt for row in self.rows)  # rows are sorted: equal prompts lie side by side
         cache = slot_cache(self.model, self.capacity)
         shared = common_head(list(copies))
+        apart = self.device.type == "cpu" and shared < self.width / 4  # a long head is worth more than no padding
+        shared = 0 if apart and self.width > ALONE_TOKENS else shared
         head = slot_cache(self.model, max(1, shared))
         if shared:
             ids = torch.tensor([self.rows[0].prompt[:shared]], device=self.device)
             self._forward(ids, torch.ones_like(ids), head)
         scores = []
         at = 0
-        for part in prefill_parts(list(copies)):
+        for part in prefill_parts(list(copies), ALONE_TOKENS if apart else math.inf):
             width = len(part[-1])
             padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in part]
             mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in part]).to(self.device)
@@ -210,11 +218,15 @@ class _Batch:
         return self._forward(last, self.mask[:, : cache.get_seq_length() + 1], cache)
 
     def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
-        """Scores after the last token; positions count from each row's first real token."""
+        """Scores after the last token; positions count from each row's first real token.
+
+        One row alone has no padding, so it needs no mask: attention then skips what causality forbids anyway.
+        """
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        whole = len(ids) == 1 and ids.shape[1] == mask.shape[1]
         output = self.model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=None if whole else mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,

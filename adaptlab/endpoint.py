@@ -16,7 +16,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ MALFORMED, NO_CHOICES, REFUSED, TURNED_AWAY = "malformed reply", "no choices", "
 FAULTS = (RATE_LIMIT, SERVER_ERROR, TIMEOUT, CUT_OFF, MALFORMED, NO_CHOICES, REFUSED, TURNED_AWAY)
 GIVE_UP_AFTER = 8  # if so many requests in a row stay without an answer, each after its retries, more would not help
 CONNECT_SECONDS = 10.0
+DEADLINE = 2.0  # a reply that has begun gets as long again as the endpoint may be silent before
 FIRST_PAUSE = 0.5  # seconds before the first retry; every further pause is twice as long, up to 16 times as long
 LONGEST_ORDERED_PAUSE = 120.0  # seconds; who asks for more with Retry-After is not waited for
 NEVER = (400, 413, 422)  # the request itself cannot be answered, such as a prompt over the window
@@ -57,7 +58,8 @@ class EndpointGenerator(Generator):
     What may pass (429, 5xx, timeouts, lost connections, replies that are no chat completion) is tried again, up to
     `max_retries` times, after growing pauses or as long as `Retry-After` says; no call to the URL begins meanwhile.
     `timeout` is how long the endpoint may send nothing, `connect_timeout` how long it may take to accept a connection,
-    both in seconds. `requests_per_minute` is the limit of all calls of this process to the URL, retries included.
+    `deadline` how long a call may take altogether (else `DEADLINE` times `timeout`), all in seconds.
+    `requests_per_minute` is the limit of all calls of this process to the URL, retries included.
     The calls are made in threads, so that this works inside the event loop of a notebook too.
     """
 
@@ -71,6 +73,7 @@ class EndpointGenerator(Generator):
         max_retries: int = 4,
         *,
         connect_timeout: float = CONNECT_SECONDS,
+        deadline: float | None = None,
         requests_per_minute: float | None = None,
         first_pause: float = FIRST_PAUSE,
         give_up_after: int = GIVE_UP_AFTER,
@@ -78,12 +81,15 @@ class EndpointGenerator(Generator):
         from httpx import Timeout
         from openai import OpenAI
 
+        from adaptlab.deadline import client
+
         self.url, self.model = url, model
         self.max_concurrency, self.max_retries = max_concurrency, max_retries
         self.first_pause, self.give_up_after = first_pause, give_up_after
         self._key = key or "none"
         limits = Timeout(timeout, connect=connect_timeout)
-        self._client = OpenAI(base_url=url, api_key=self._key, timeout=limits, max_retries=0)
+        http = client(deadline or DEADLINE * timeout, limits)
+        self._client = OpenAI(base_url=url, api_key=self._key, timeout=limits, max_retries=0, http_client=http)
         self._pace = pace.of(url, requests_per_minute)
 
     @classmethod
@@ -153,7 +159,7 @@ class EndpointGenerator(Generator):
         repeat = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, Failure) and error.passing),
             stop=tenacity.stop_after_attempt(self.max_retries + 1) | tenacity.stop_when_event_set(stopped),
-            wait=self._pause,
+            wait=pause_before(self.first_pause),
             sleep=tenacity.sleep_using_event(stopped),
             reraise=True,
         )
@@ -171,15 +177,6 @@ class EndpointGenerator(Generator):
             item.attempts = 0
         made[0].attempts, made[0].faults = calls, faults
         return made
-
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        """Seconds before the next try: what the endpoint ordered, else twice the last pause, and a little by chance."""
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, Failure) and error.pause is not None:
-            return error.pause + random.uniform(0, self.first_pause)
-        most = 16 * self.first_pause
-        grow = tenacity.wait_exponential_jitter(multiplier=self.first_pause, max=most, jitter=self.first_pause)
-        return grow(state)
 
     def _call(self, request: Request, count: int, seed: int | None) -> list[Completion]:
         """One call; at least one completion comes back, or a Failure is raised."""
@@ -249,7 +246,7 @@ class EndpointGenerator(Generator):
         sentence = f"The endpoint {self.url} answered {status}: {said}."
         if status in NEVER:
             return Failure(REFUSED, sentence, passing=False)
-        passing = status in PASSING or status >= 500
+        passing = passes(status)
         kind = RATE_LIMIT if status == 429 else SERVER_ERROR if passing else TURNED_AWAY
         pause = ordered_pause(headers)
         if pause is not None and pause > LONGEST_ORDERED_PAUSE:
@@ -263,6 +260,24 @@ class EndpointGenerator(Generator):
         said = body.get("message") if isinstance(body, dict) else None
         words = " ".join(str(said or error).replace(self._key, "[key]").split()).rstrip(".")
         return re.sub(r"\b(sk|hf|Bearer)[-_ ]\S+", "[key]", words)[:200]
+
+
+def pause_before(first: float) -> Callable[[tenacity.RetryCallState], float]:
+    """Seconds before the next try: what the endpoint ordered, else twice the last pause, and a little by chance."""
+    grow = tenacity.wait_exponential_jitter(multiplier=first, max=16 * first, jitter=first)
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, Failure) and error.pause is not None:
+            return error.pause + random.uniform(0, first)
+        return grow(state)
+
+    return pause
+
+
+def passes(status: int) -> bool:
+    """Whether another call may fare better than one that ended with this HTTP status."""
+    return status in PASSING or status >= 500
 
 
 def ordered_pause(headers: Any) -> float | None:

@@ -44,6 +44,8 @@ MEASURE_STYLE: dict[str, tuple[str, str, str]] = {
     "re-answer@N": (ORANGE, "-", "s"),
 }
 
+SPARE = (GREEN, PURPLE, RED, SKY)  # measures without a style of their own, such as judges
+
 
 def _figure(width: float = 8.0, height: float = 4.2, columns: int = 1) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -149,7 +151,7 @@ def bon_curves(curves: pd.DataFrame, origin: str = "", title: str = "Best-of-N: 
     """Accuracy over N with the ceiling beside its guess control, then over the tokens and seconds that it costs."""
     figure, axes = _figure(width=13.0, height=4.8, columns=3)
     for number, (measure, part) in enumerate(curves.groupby("measure", sort=False)):
-        spare = (PALETTE[(number + 2) % len(PALETTE)], "-", MARKERS[number % len(MARKERS)])
+        spare = (SPARE[number % len(SPARE)], "-.", MARKERS[(number + 3) % len(MARKERS)])
         colour, line, marker = MEASURE_STYLE.get(str(measure), spare)
         part = part.sort_values("n")
         style: dict[str, Any] = {"color": colour, "linestyle": line, "marker": marker, "label": _plain(measure)}
@@ -165,7 +167,7 @@ def bon_curves(curves: pd.DataFrame, origin: str = "", title: str = "Best-of-N: 
     for ax in axes:
         _percent_axis(ax)
     names = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
-    figure.legend(list(names.values()), list(names), loc="outside upper right", ncols=6, frameon=False, fontsize=9)
+    figure.legend(list(names.values()), list(names), loc="outside upper right", ncols=4, frameon=False, fontsize=9)
     note = "bands: 95 % intervals over the questions; only what exceeds the guess control is knowledge"
     return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
 
@@ -180,14 +182,14 @@ def seed_spread(
         counts = sorted(part["n"].unique())
         measures = list(dict.fromkeys(part["measure"]))
         for number, (measure, points) in enumerate(part.groupby("measure", sort=False)):
-            colour, _, marker = MEASURE_STYLE.get(str(measure), (PALETTE[number], "-", "D"))
+            colour, _, marker = MEASURE_STYLE.get(str(measure), (SPARE[number % len(SPARE)], "-.", "D"))
             x = points["n"].map(counts.index) + 0.22 * (number - (len(measures) - 1) / 2)
             ax.scatter(x, points["rate"], color=colour, marker=marker, alpha=0.55, s=28, label=_plain(measure))
             means = points.groupby("n")["rate"].mean()
             at = [counts.index(n) + 0.22 * (number - (len(measures) - 1) / 2) for n in means.index]
             ax.hlines(means, [i - 0.09 for i in at], [i + 0.09 for i in at], color=colour, linewidth=2.2)
         seeds = part.groupby("n")["seed"].max()
-        _labels(ax, [f"N = {n} ({seeds[n]} seeds)" for n in counts], width=10)
+        _labels(ax, [f"N = {n} ({seeds[n]}\u00a0seeds)" for n in counts], width=10)
         _percent_axis(ax)
         ax.set_title(_plain(arm), fontsize=10, loc="left")
         ax.legend(frameon=False, fontsize=9, loc="upper right")

@@ -28,6 +28,7 @@ from typing import Any
 
 import pandas as pd
 
+from adaptlab import pace
 from adaptlab.artifacts import Lab
 from adaptlab.schemas import Message, Question
 from adaptlab.scoring import canonical, strict
@@ -47,6 +48,7 @@ def endpoint(lab: Lab, *roles: str) -> Iterator[tuple[str, str]]:
     """URL and key of an endpoint that answers as these models: the configured one, else a server of our own."""
     specs = [lab.settings.model(role) for role in roles]
     if lab.settings.endpoint.url and all(spec.remote for spec in specs):
+        pace.of(lab.settings.endpoint.url, lab.settings.endpoint.requests_per_minute)
         yield lab.settings.endpoint.url, lab.settings.endpoint.key or "none"
         return
     from adaptlab import serving
@@ -78,14 +80,13 @@ class Product:
         """its_hub's client of an OpenAI-compatible endpoint."""
         if not installed():
             raise LabError(f"its_hub is not installed: {INSTALL}.")
-        from its_hub import OpenAICompatibleLanguageModel
-
-        return OpenAICompatibleLanguageModel(
+        return _paced(self.url)(
             endpoint=self.url,
             api_key=self.key,
             model_name=model or self.model,
             temperature=self.temperature if temperature is None else temperature,
             max_completion_tokens=self.max_tokens,
+            max_tries=1,  # its own retries would go past the endpoint's rate limit; `_one` asks again
         )
 
     def self_consistency(self, items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -162,6 +163,20 @@ class Product:
         self.on_done()
         failed = _record(name, question, self.budget, None, self.attempts, time.perf_counter() - began)
         return {**failed, "status": "error", "error": error}
+
+
+def _paced(url: str) -> type[Any]:
+    """its_hub's client, each of whose calls waits for the endpoint's rate limit as all others of this process do."""
+    from its_hub import OpenAICompatibleLanguageModel
+
+    limit = pace.of(url)
+
+    class Paced(OpenAICompatibleLanguageModel):
+        async def agenerate_single(self, *args: Any, **options: Any) -> Any:
+            await asyncio.to_thread(limit.wait)
+            return await super().agenerate_single(*args, **options)
+
+    return Paced
 
 
 def _record(name: str, question: Question, budget: int, found: Any, attempts: int, seconds: float) -> dict[str, Any]:

@@ -104,6 +104,23 @@ def corpus_table(arms: Mapping[str, Sequence[Item]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "n", *METRICS])
 
 
+def beside_scorers(arms: Mapping[str, Sequence[Item]]) -> pd.DataFrame:
+    """`corpus_table` with the share that the scorers call right, and with what wrong answers get all the same.
+
+    "F1 if wrong" is the mean token F1 of the answers that strict calls wrong: credit for words around a wrong value.
+    """
+    from adaptlab.scoring import lenient, strict
+
+    table = corpus_table(arms)
+    meant = [[(question, text) for question, text in items if applies(question)] for items in arms.values()]
+    for at, (name, scorer) in enumerate((("strict", strict), ("lenient", lenient))):
+        rates = [fmean(scorer(q, text) for q, text in items) if items else None for items in meant]
+        table.insert(2 + at, name, rates)
+    wrong = [[(item_scores(q, text) or {})["token F1"] for q, text in one if not strict(q, text)] for one in meant]
+    table["F1 if wrong"] = [fmean(one) if one else None for one in wrong]
+    return table
+
+
 def compare(
     one: Mapping[str, str], other: Mapping[str, str], questions: Sequence[Question], seed: int = 0
 ) -> pd.DataFrame:

@@ -151,12 +151,13 @@ def stop(process: subprocess.Popen[str], sent: signal.Signals, work: Path) -> tu
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server sends; `cut` sends half of it and closes the connection."""
+    """What a server sends; `cut` sends half of it and closes the connection, `trickle` is seconds between two bytes."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    trickle: float = 0.0
 
 
 class ChatServer:
@@ -166,7 +167,7 @@ class ChatServer:
     SILENT = object()
 
     def __init__(self, answer: Callable[[str, dict], Any] | None = None) -> None:
-        self.answer, self.requests, self.active, self.peak = answer, [], 0, 0
+        self.answer, self.requests, self.active, self.peak, self.left = answer, [], 0, 0, 0
         self.lock, self.closed = threading.Lock(), threading.Event()
         outer = self
 
@@ -191,7 +192,22 @@ class ChatServer:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
+                if reply.trickle:
+                    self.drip(reply)
+                    return
                 self.wfile.write(reply.body[: len(reply.body) // 2] if reply.cut else reply.body)
+
+            def drip(self, reply: Reply) -> None:
+                """One byte after another, until the client goes or the server is closed."""
+                for byte in reply.body:
+                    if outer.closed.wait(reply.trickle):
+                        return
+                    try:
+                        self.wfile.write(bytes([byte]))
+                    except OSError:
+                        with outer.lock:
+                            outer.left += 1
+                        return
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -11,18 +11,16 @@ from adaptlab.bestofn import (
     CEILING,
     GUESS,
     LUCK,
-    MAJORITY,
-    REANSWER,
     by_question,
     continued,
     curves,
     knowledge_failures,
     left_on_table,
-    mean_cost,
     pass_at_n,
     spread,
     spread_table,
 )
+from adaptlab.choosing import MAJORITY, REANSWER, Options, at_any_n, mean_cost
 from adaptlab.schemas import Generation, Message, Phrasing, Question, Quote
 from adaptlab.scoring import reanswered
 from config import LabError
@@ -83,20 +81,22 @@ def test_pass_at_n_refuses_impossible_counts(total, right, n):
 
 
 def test_the_ceiling_starts_at_the_mean_of_single_samples_and_only_rises():
-    table = curves(SAMPLES, QUESTIONS, ns=(1, 2, 4))
+    table = curves(SAMPLES, QUESTIONS, Options(counts=(1, 2, 4)))
     assert rate(table, CEILING, 1) == pytest.approx((3 / 4 + 1 / 4 + 0) / 3)
     assert rate(table, CEILING, 4) == pytest.approx(2 / 3)
     assert rate(table, CEILING, 1) < rate(table, CEILING, 2) < rate(table, CEILING, 4)
 
 
 def test_majority_uses_the_first_n_candidates():
-    table = curves(SAMPLES, QUESTIONS, ns=(1, 4))
+    table = curves(SAMPLES, QUESTIONS, Options(counts=(1, 4)))
     assert rate(table, MAJORITY, 1) == pytest.approx(1 / 3)
     assert rate(table, MAJORITY, 4) == pytest.approx(1 / 3)
 
 
 def test_a_second_answer_selects_the_candidate_that_agrees():
-    table = curves(SAMPLES, QUESTIONS, ns=(1, 4), reanswers={"q0": "15", "q1": ["The AC is 12."], "q2": "20"})
+    table = curves(
+        SAMPLES, QUESTIONS, Options(counts=(1, 4), reanswers={"q0": "15", "q1": ["The AC is 12."], "q2": "20"})
+    )
     assert rate(table, REANSWER, 4) == pytest.approx(2 / 3)
     assert reanswered(MINORITY, ["13", "13", "12"], ["12"]) == 2
     assert reanswered(MINORITY, ["13", "13", "11"], ["12"]) == 0  # none agrees: the majority stands
@@ -106,7 +106,7 @@ def test_a_second_answer_selects_the_candidate_that_agrees():
 def test_guessing_is_shown_beside_the_ceiling():
     small = [ask(i, str(10 + i % 3)) for i in range(9)]
     guesses = [g for q in small for g in say(q, ["10", "11", "12", "hm"])]
-    table = curves(guesses, small, ns=(1, 4), permutations=50)
+    table = curves(guesses, small, Options(counts=(1, 4), permutations=50))
     assert rate(table, CEILING, 4) == 1.0
     assert rate(table, GUESS, 4) == 1.0  # sampling every value "finds" everybody's answer
     assert rate(table, GUESS, 1) == pytest.approx(0.25, abs=0.01)
@@ -114,25 +114,25 @@ def test_guessing_is_shown_beside_the_ceiling():
 
 def test_knowledge_exceeds_the_guess_control():
     known = [ask(i, str(10 + i)) for i in range(9)]
-    table = curves([g for q in known for g in say(q, [q.answer] * 4)], known, ns=(4,))
+    table = curves([g for q in known for g in say(q, [q.answer] * 4)], known, Options(counts=(4,)))
     assert rate(table, CEILING, 4) == 1.0
     assert rate(table, GUESS, 4) == 0.0
 
 
 def test_cost_counts_the_shared_prompt_once():
-    table = curves(SAMPLES, QUESTIONS, ns=(1, 4)).set_index(["measure", "n"])
+    table = curves(SAMPLES, QUESTIONS, Options(counts=(1, 4))).set_index(["measure", "n"])
     assert table.loc[(MAJORITY, 1), "tokens"] == 110
     assert table.loc[(MAJORITY, 4), "tokens"] == 140
     assert table.loc[(MAJORITY, 4), "seconds"] == 2.0
 
 
 def test_unanswerable_questions_stay_out_of_the_curves():
-    assert set(curves(SAMPLES, QUESTIONS, ns=(1,))["questions"]) == {3}
+    assert set(curves(SAMPLES, QUESTIONS, Options(counts=(1,)))["questions"]) == {3}
 
 
 def test_too_few_candidates_is_one_sentence():
     with pytest.raises(LabError, match="only 4"):
-        curves(SAMPLES, QUESTIONS, ns=(1, 16))
+        curves(SAMPLES, QUESTIONS, Options(counts=(1, 16)))
     with pytest.raises(LabError, match="run the sampling step"):
         curves([], QUESTIONS)
     with pytest.raises(LabError, match="one arm at a time"):
@@ -179,15 +179,19 @@ def test_the_list_for_section_two_names_facts_and_never_the_test():
 
 
 def test_a_judge_is_one_more_chooser():
-    table = curves(SAMPLES, QUESTIONS, ns=(1, 4), choosers={"judge@N": lambda question, texts: len(texts) - 2})
+    table = curves(
+        SAMPLES, QUESTIONS, Options(counts=(1, 4), choosers={"judge@N": lambda question, texts: len(texts) - 2})
+    )
     assert rate(table, "judge@N", 4) == pytest.approx(1 / 3)  # "14", "12" and "16" are the third candidates
-    with_cost = curves(SAMPLES, QUESTIONS, ns=(1,), reanswers={"q0": "15"}, costs={REANSWER: (50.0, 2.0)})
+    with_cost = curves(
+        SAMPLES, QUESTIONS, Options(counts=(1,), reanswers={"q0": "15"}, costs={REANSWER: at_any_n((50.0, 2.0))})
+    )
     spent = with_cost.set_index("measure")["tokens"]
     assert spent[REANSWER] == spent[MAJORITY] + 50
 
 
 def test_selection_leaves_nothing_at_one_and_what_it_misses_at_four():
-    table = left_on_table(SAMPLES, QUESTIONS, ns=(1, 4)).set_index("n")
+    table = left_on_table(SAMPLES, QUESTIONS, Options(counts=(1, 4))).set_index("n")
     assert table.loc[1, "gap"] == 0.0
     assert table.loc[4, "ceiling"] == pytest.approx(2 / 3) and table.loc[4, "selected"] == pytest.approx(1 / 3)
     assert table.loc[4, "gap"] == pytest.approx(1 / 3)
@@ -196,12 +200,12 @@ def test_selection_leaves_nothing_at_one_and_what_it_misses_at_four():
 def test_a_gap_that_guessing_makes_is_no_gap():
     small = [ask(i, str(10 + i % 3)) for i in range(9)]
     guesses = [g for q in small for g in say(q, ["10", "11", "12", "hm"])]
-    row = left_on_table(guesses, small, ns=(4,), permutations=50).iloc[0]
+    row = left_on_table(guesses, small, Options(counts=(4,), permutations=50)).iloc[0]
     assert row["gap"] == pytest.approx(row["by guessing"], abs=0.02) and row["low"] < 0 < row["high"]
 
 
 def test_disjoint_groups_of_candidates_are_seeds():
-    drawn = spread(MANY, QUESTIONS, ns=(1, 4, 8))
+    drawn = spread(MANY, QUESTIONS, Options(counts=(1, 4, 8)))
     assert drawn.groupby("n")["seed"].max().to_dict() == {1: 16, 4: 4}  # two groups of eight are no spread
     table = spread_table(drawn[drawn["measure"] == MAJORITY]).set_index("n")
     assert list(table["seeds"]) == [16, 4]
@@ -229,4 +233,6 @@ def test_pass_at_n_agrees_with_the_published_estimator():
 
 
 def test_order_of_the_stored_lines_does_not_matter():
-    assert curves(SAMPLES, QUESTIONS, ns=(1, 4)).equals(curves(SAMPLES[::-1], QUESTIONS, ns=(1, 4)))
+    assert curves(SAMPLES, QUESTIONS, Options(counts=(1, 4))).equals(
+        curves(SAMPLES[::-1], QUESTIONS, Options(counts=(1, 4)))
+    )

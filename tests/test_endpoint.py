@@ -107,6 +107,51 @@ def test_an_endpoint_that_says_nothing_is_not_waited_for_longer_than_its_timeout
     assert "did not answer in time" in (item.error or "")
 
 
+def test_an_endpoint_that_trickles_is_given_up_at_the_deadline() -> None:
+    drip = Reply(body=completion(["fine"]), trickle=0.1)  # 0.1 s are no silence, but the whole would take 20 s
+    with teaching(lambda prompt, request: drip if prompt == "slow" else "fine") as server:
+        began = time.monotonic()
+        [[slow], [fast]] = asking(server.url, timeout=5, deadline=0.8, max_retries=1).generate([ask("slow"), ask("x")])
+        took = time.monotonic() - began
+        while server.left < 2 and time.monotonic() < began + 60:  # the connections are closed, not left to drip
+            time.sleep(0.05)
+    assert (slow.status, slow.faults, fast.text) == ("error", ["timeout"] * 2, "fine")
+    assert 1.6 <= took < 15 and server.left == 2
+
+
+def test_headers_that_trickle_are_given_up_at_the_deadline_too() -> None:
+    stop = threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        calling, _ = listening.accept()
+        with calling:
+            calling.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not stop.wait(0.1):
+                try:
+                    calling.sendall(b"a")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=(listening,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        began = time.monotonic()
+        [[item]] = asking(url, timeout=5, deadline=0.5, max_retries=0).generate([ask("Hello.")])
+        took = time.monotonic() - began
+        thread.join(20)
+        gone = not thread.is_alive()
+        stop.set()
+    assert (item.status, item.faults) == ("error", ["timeout"]) and took < 15 and gone
+
+
+def test_without_a_deadline_of_its_own_a_call_gets_twice_the_timeout() -> None:
+    drip = Reply(body=completion(["fine"]), trickle=0.2)
+    with teaching(lambda prompt, request: drip) as server:
+        [[item]] = asking(server.url, timeout=0.5, max_retries=0).generate([ask("Hello.")])
+    assert (item.status, item.faults) == ("error", ["timeout"]) and 1 <= item.seconds < 15
+
+
 def test_a_connection_has_a_timeout_of_its_own() -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))

@@ -10,6 +10,7 @@ import pytest
 
 from adaptlab import figures
 from adaptlab.bestofn import curves
+from adaptlab.choosing import Options
 from adaptlab.documents import chunks
 from adaptlab.evaluation import (
     answers,
@@ -361,7 +362,7 @@ def drawn(figure):
 def test_every_figure_draws_with_title_axis_labels_and_origin():
     table = score_table(run(CLOSED) + run(READING), QUESTIONS)
     by = score_table(run(CLOSED) + run(READING), QUESTIONS, by="category")
-    bon = curves(run(Arm(name="bon", model="mini", n=4)), QUESTIONS, ns=(1, 2, 4), reanswers={"q0": "10"})
+    bon = curves(run(Arm(name="bon", model="mini", n=4)), QUESTIONS, Options(counts=(1, 2, 4), reanswers={"q0": "10"}))
     log = table.assign(step=[1, 2], loss=[3.0, 2.0])
     origin = "live; cost $5 and $6; 2026-11-21"
     made = {

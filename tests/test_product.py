@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from adaptlab import product, serving
+from adaptlab import pace, product, serving
 from adaptlab.product import JUDGE, Agreement, CarefulJudge, Product, sentence, summary
 from adaptlab.prompts import closed_book
 from adaptlab.schemas import Message, Phrasing, Question, Quote
@@ -95,6 +95,15 @@ def test_one_failed_question_does_not_take_the_others_with_it(scripted: str) -> 
     assert made[2]["text"] == "It is 3."
     assert (made[0]["calls"], made[0]["prompt_tokens"], made[0]["completion_tokens"]) == (4, 40, 16)
     assert all("seed" not in body and body.get("n", 1) == 1 for body in Scripted.asked)
+
+
+@needs_its_hub
+def test_every_call_of_its_hub_waits_for_the_endpoints_rate_limit(scripted: str) -> None:
+    pace.of(scripted, 1200)
+    began = time.monotonic()
+    hub = Product(scripted, "none", "student", budget=4)
+    hub.self_consistency([item(FENHAG), item(GULL)])
+    assert len(Scripted.asked) == 8 and time.monotonic() - began >= 7 * 60 / 1200
 
 
 @needs_its_hub

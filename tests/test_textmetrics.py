@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -109,3 +110,13 @@ def test_importing_the_module_loads_none_of_the_libraries():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_beside_the_scorers_a_wrong_value_in_the_right_sentence_shows_what_overlap_is_worth():
+    gold = ask("text", "a cone of 30 feet", name="breath")
+    arms = {"right": [(gold, "a cone of 30 feet"), (ask("number", "3"), "4")], "wrong": [(gold, "a cone of 90 feet")]}
+    table = textmetrics.beside_scorers(arms).set_index("arm")
+    assert list(table["n"]) == [1, 1] and list(table["strict"]) == [1, 0]
+    assert table.loc["wrong", "F1 if wrong"] == table.loc["wrong", "token F1"] == pytest.approx(0.75)
+    assert pd.isna(table.loc["right", "F1 if wrong"])
+    assert textmetrics.beside_scorers({"none": [(ask("number", "3"), "4")]}).loc[0, "n"] == 0

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from adaptlab import files, pace
+from adaptlab import endpoint, files, pace
 from adaptlab.synthesis.pairs import PARSER_VERSION
 from config import LabError
 
@@ -163,7 +163,7 @@ def _run(
     if not jobs:
         return
     _sdg_hub()
-    with _quiet(), _cancelling(ThreadPoolExecutor(min(workers, len(jobs)), "synthesis")) as pool:
+    with _quiet(), _in_time(teacher), _cancelling(ThreadPoolExecutor(min(workers, len(jobs)), "synthesis")) as pool:
         local, failures = threading.local(), 0
         futures = {pool.submit(_document, local, path, teacher, *job, folder): job[2] for job in jobs}
         for number, future in enumerate(as_completed(futures), 1):
@@ -196,16 +196,13 @@ def _document(
     folder: Path,
 ) -> dict[str, Any]:
     """Run the flow on one document and write what came of it; never raises for what the teacher did."""
-    import pandas as pd
-
-    pace.of(teacher.api_base).wait()  # the endpoint's rate limit; retries inside a document are not counted
     start = perf_counter()
     result: dict[str, Any] = {"key": key, "chunk_id": record["chunk_id"], "seed": seed, "error": "", "rows": []}
     try:
         if not hasattr(local, "flow"):
             local.flow = _flow(path)  # flows keep state while they run, so each thread has its own
         _configure(local.flow, teacher, seed)
-        frame = local.flow.generate(pd.DataFrame([record]))
+        frame = _answered(local.flow, record, teacher)
         pieces = [{**record, **{c: str(row[c]) for c in PIECE_COLUMNS}} for row in frame.to_dict("records")]
         result["rows"] = pieces
         result["status"] = "ok" if any(not piece["problem"] for piece in pieces) else "empty"
@@ -216,9 +213,51 @@ def _document(
     return result
 
 
+def _answered(flow: Flow, record: dict[str, str], teacher: Teacher) -> pd.DataFrame:
+    """What the flow makes of one document; every try is one call, which waits for the endpoint's rate limit.
+
+    LiteLLM's own retries are off (`_configure`): they would go past the limit and know no Retry-After of the others.
+    """
+    import pandas as pd
+    import tenacity
+
+    limit = pace.of(teacher.api_base)
+
+    def attempt() -> pd.DataFrame:
+        limit.wait()
+        try:
+            return flow.generate(pd.DataFrame([record]))
+        except Exception as error:
+            failure = _failure(error)
+            limit.hold(failure.pause or 0.0)
+            raise failure from error
+
+    repeat = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, endpoint.Failure) and error.passing),
+        stop=tenacity.stop_after_attempt(teacher.num_retries + 1),
+        wait=endpoint.pause_before(endpoint.FIRST_PAUSE),
+        reraise=True,
+    )
+    return repeat(attempt)
+
+
+def _failure(error: BaseException) -> endpoint.Failure:
+    """What went wrong in a flow, whether another try may help, and the pause that the endpoint ordered."""
+    words = f"{type(error).__name__}: {error}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(getattr(cause, "status_code", None), int):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return endpoint.Failure("", words, passing=False)
+    pause = endpoint.ordered_pause(getattr(cause, "litellm_response_headers", None) or {})  # its `response` has none
+    passing = endpoint.passes(int(cause.status_code)) and (pause or 0) <= endpoint.LONGEST_ORDERED_PAUSE  # type: ignore[attr-defined]
+    return endpoint.Failure("", words, passing, pause if passing else None)
+
+
 def _sentence(error: Exception, teacher: Teacher) -> str:
     """One line about an error, without the key."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    said = error.sentence if isinstance(error, endpoint.Failure) else f"{type(error).__name__}: {error}"
+    text = " ".join(said.split())
     return (text.replace(teacher.api_key, "***") if teacher.api_key else text)[:500]
 
 
@@ -264,7 +303,7 @@ def _configure(flow: Flow, teacher: Teacher, seed: int | None) -> None:
         temperature=teacher.temperature,
         max_tokens=teacher.max_tokens,
         timeout=teacher.timeout,
-        num_retries=teacher.num_retries,
+        num_retries=0,  # see `_answered`
         **extra,
     )
 
@@ -282,6 +321,21 @@ def _quiet() -> Iterator[None]:
     finally:
         for name, logger in loggers.items():
             logger.setLevel(before[name])
+
+
+@contextmanager
+def _in_time(teacher: Teacher) -> Iterator[None]:
+    """Give LiteLLM's calls to an OpenAI-compatible endpoint a deadline for the whole of a call."""
+    import litellm
+
+    from adaptlab.deadline import client
+
+    before = litellm.client_session
+    litellm.client_session = client(endpoint.DEADLINE * teacher.timeout, teacher.timeout)
+    try:
+        yield
+    finally:
+        litellm.client_session = before
 
 
 def _checked(path: Path, teacher: Teacher) -> None:
