@@ -285,8 +285,9 @@ def _pieces(local: threading.local, made: Plan, url: str, record: dict[str, str]
     except EmptyDatasetError:
         whole = []
     rows = [*whole, *put_aside(local.flow.blocks)]
-    extra = [name for name in local.flow.metadata.output_columns or [] if name not in (*PIECE_COLUMNS, *OTHER_NAMES)]
-    kept = [_piece(record, row, [name for name in extra if name not in record]) for row in rows]
+    named = {*SEED_COLUMNS, *PIECE_COLUMNS, *OTHER_NAMES}
+    extra = [name for name in local.flow.metadata.output_columns or [] if name not in named]
+    kept = [_piece(record, row, extra) for row in rows]
     return kept or [_piece(record, {"problem": "the flow made no row of it"}, [])]
 
 

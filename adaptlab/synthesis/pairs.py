@@ -76,7 +76,9 @@ def split_tagged(reply: str | None, starts: Sequence[str], ends: Sequence[str]) 
         return [Tagged(problem="empty reply", raw=text)]
     if not any(starts) and not any(ends):
         return [Tagged((text.strip(),), raw=text)]
-    parts = [part for part in re.split(rf"(?={re.escape(starts[0])})", text) if part.startswith(starts[0])]
+    before, *parts = re.split(rf"(?={re.escape(starts[0])})", text)
+    if any(tag in before for tag in (*starts, *ends) if tag):  # another order: every answer may be a neighbour's
+        return [Tagged(problem="does not start with the first tag", raw=text)]
     if not parts:
         return [Tagged(problem="no tags", raw=text)]
     return [_tagged(part, starts, ends) for part in parts]
