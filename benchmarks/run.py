@@ -36,6 +36,8 @@ PARTS = (
     Part("make test, after installation", "test", 1500, False),
 )
 
+RATIOS = ("synthesis",)  # further benchmarks, which print ratios beside their targets: scripts in this folder
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -96,6 +98,12 @@ def measure(part: Part, scratch: Path) -> Measured:
     return Measured(part, *make(part.target, scratch))
 
 
+def ratios(name: str) -> int:
+    """Run a benchmark of ratios, which prints its own table; its exit code, which is 0 where every target was reached."""
+    print(f"\nMeasuring {name}.", file=sys.stderr, flush=True)
+    return subprocess.run([sys.executable, str(ROOT / "benchmarks" / f"{name}.py")], check=False).returncode
+
+
 def table(found: list[Measured]) -> str:
     """Measured seconds beside their budgets."""
     rows = [(item.part.name, f"{item.seconds:.0f} s", f"{item.part.budget:.0f} s", item.verdict) for item in found]
@@ -108,9 +116,11 @@ def main(argv: list[str] | None = None) -> int:
     """Measure; 0 when everything worked within its budget, else 1."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure the lab against its budgets.")
     parser.add_argument("--quick", action="store_true", help="only what takes a minute or two: the replay")
-    parser.add_argument("--only", choices=[part.target for part in PARTS], help="only this part")
+    parser.add_argument("--only", choices=[*(part.target for part in PARTS), *RATIOS], help="only this part")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(argv)
+    if options.only in RATIOS:
+        return ratios(options.only)
     chosen = [part for part in PARTS if options.only in (None, part.target) and (part.quick or not options.quick)]
     about = machine()
     found: list[Measured] = []
@@ -123,7 +133,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps({"machine": about, "parts": parts}, indent=2))
     else:
         print(f"{about}\n{table(found)}")
-    return 0 if all(item.verdict == "within" for item in found) else 1
+    missed = [] if options.quick or options.only or options.json else [name for name in RATIOS if ratios(name)]
+    return 0 if all(item.verdict == "within" for item in found) and not missed else 1
 
 
 if __name__ == "__main__":

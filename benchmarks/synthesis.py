@@ -26,6 +26,7 @@ from adaptlab import synthesis  # noqa: E402
 from adaptlab.synthesis.flows import sdg_hub  # noqa: E402
 
 LATENCY = 0.2
+CHARACTERS = 4000  # of a passage, where memory is measured: one that stayed in memory would show
 CHOICES = ("latency", "teacher", "memory")
 
 
@@ -45,10 +46,11 @@ class Ratio:
         return "reached" if (self.ratio >= self.target if self.at_least else self.ratio <= self.target) else "missed"
 
 
-def records(count: int) -> Iterator[dict[str, str]]:
-    """Passages without end, made as they are asked for."""
+def records(count: int, characters: int = 0) -> Iterator[dict[str, str]]:
+    """Passages of at least so many characters, made as they are asked for."""
     for number in range(count):
         text = f"Place {number} has {number + 3} gates. Its tower is {number + 40} feet high."
+        text = f"{'Nobody knows why. ' * (characters // 18)}{text}"
         yield {"chunk_id": f"c{number}", "title": f"Atlas > Place {number}", "document": text}
 
 
@@ -98,33 +100,33 @@ def teacher(documents: int, workers: int) -> Ratio:
     return Ratio("the miniature teacher", slow / fast, 2.0, True, note)
 
 
-def memory(few: int, many: int) -> Ratio:
+def memory(few: int, many: int, characters: int) -> Ratio:
     """Peak memory of `many` documents against that of `few`, each in a process of its own, at a canned server."""
     from synthesis_helpers import FastServer, scripted
 
     with FastServer(scripted) as server:
-        low, high = (_peak(server.url, count) for count in (few, many))
-    note = f"{low / 2**20:.0f} MB for {few:,} documents, {high / 2**20:.0f} MB for {many:,}"
+        low, high = (_peak(server.url, count, characters) for count in (few, many))
+    note = f"{low / 2**20:.0f} MB for {few:,} documents, {high / 2**20:.0f} MB for {many:,} of {characters:,} characters"
     return Ratio(f"peak memory of {many:,} documents against {few:,}", high / low, 1.1, False, note)
 
 
-def _peak(url: str, count: int) -> int:
+def _peak(url: str, count: int, characters: int) -> int:
     """Bytes of memory at the peak of a process that drives `count` documents and writes their rows."""
-    command = [sys.executable, __file__, "--drive", url, str(count)]
+    command = [sys.executable, __file__, "--drive", url, str(count), str(characters)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise SystemExit(done.stderr or f"The run over {count} documents ended with {done.returncode}.")
     return int(done.stdout)
 
 
-def drive(url: str, count: int) -> int:
+def drive(url: str, count: int, characters: int) -> int:
     """Drive documents through the flow; the peak memory of this process in bytes."""
     sdg_hub()
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
         flow = synthesis.find_flow("question_answer_rows")
         plan = synthesis.plan(flow, model="hosted_vllm/teacher", api_base=url, out_dir=folder, max_concurrency=4)
-        ended = sum(done["status"] == "ok" for done in plan.stream(records(count)))
-        rows = sum(1 for _ in plan.rows(records(count)))
+        ended = sum(done["status"] == "ok" for done in plan.stream(records(count, characters)))
+        rows = sum(1 for _ in plan.rows(records(count, characters)))
     if (ended, rows) != (count, 2 * count):
         raise SystemExit(f"Of {count} documents {ended} ended well, with {rows} rows.")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -145,16 +147,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=CHOICES, help="only this part")
     parser.add_argument("--workers", type=int, default=32, help="documents at once (32)")
     parser.add_argument("--documents", type=int, nargs=2, default=[1000, 10000], help="for memory (1000 10000)")
+    parser.add_argument("--characters", type=int, default=CHARACTERS, help=f"of each of them ({CHARACTERS})")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--drive", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--drive", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.drive:
-        print(drive(options.drive[0], int(options.drive[1])))
+        print(drive(options.drive[0], *map(int, options.drive[1:])))
         return 0
     parts = {
         "latency": lambda: latency(8 * options.workers, options.workers),
         "teacher": lambda: teacher(32, options.workers),
-        "memory": lambda: memory(*options.documents),
+        "memory": lambda: memory(*options.documents, options.characters),
     }
     sdg_hub()
     ratios = [part() for name, part in parts.items() if options.only in (None, name)]

@@ -159,7 +159,7 @@ def _read(stream: Any) -> dict | None:
                 length = int(line.split(b":")[1])
             line = stream.readline()
         return json.loads(stream.read(length)) if line and length else None
-    except OSError:
+    except (OSError, ValueError):  # the other side was killed in the middle of a request
         return None
 
 
