@@ -82,7 +82,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the folder for results (outputs/sdg/PROFILE/DOCUMENT/FLOW)")
     parser.add_argument("--endpoint", metavar="URL", action="append", help="where the teacher answers; may be repeated")
     parser.add_argument("--model", help="the teacher's name there (LAB_TEACHER_MODEL)")
-    parser.add_argument("--concurrency", type=_count, help="documents at once at each endpoint (LAB_ENDPOINT_CONCURRENCY)")
+    parser.add_argument(
+        "--concurrency", type=_count, help="documents at once at each endpoint (LAB_ENDPOINT_CONCURRENCY)"
+    )
     parser.add_argument("--temperature", type=_temperature, default=TEMPERATURE, help=f"({TEMPERATURE})")
     parser.add_argument("--max-tokens", type=_count, default=MAX_TOKENS, help=f"of a reply ({MAX_TOKENS})")
 

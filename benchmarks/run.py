@@ -99,7 +99,7 @@ def measure(part: Part, scratch: Path) -> Measured:
 
 
 def ratios(name: str) -> int:
-    """Run a benchmark of ratios, which prints its own table; its exit code, which is 0 where every target was reached."""
+    """Run a benchmark of ratios, which prints its own table; its exit code is 0 where every target was reached."""
     print(f"\nMeasuring {name}.", file=sys.stderr, flush=True)
     return subprocess.run([sys.executable, str(ROOT / "benchmarks" / f"{name}.py")], check=False).returncode
 
