@@ -92,7 +92,7 @@ def teacher(documents: int, workers: int) -> Ratio:
     rows = seeds.iloc[:: max(1, len(seeds) // documents)].head(documents).to_dict("records")
     with serving.running(models=[lab.settings.teacher.name]) as url:
         about = {"model": f"hosted_vllm/{lab.settings.teacher.name}", "api_base": url, "flow": lab.profile.flow}
-        about |= {"api_key": serving.client_key(), "max_tokens": 960, "temperature": 0.0}
+        about |= {"api_key": serving.client_key(), "max_tokens": 256, "temperature": 0.0}
         seconds(rows[:2], 2, **about)  # loads the model
         slow = seconds(rows, 1, **about) / len(rows)
         fast = seconds(rows, workers, **about) / len(rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, clean_environ
-from fault_helpers import teaching, until
+from fault_helpers import free_port, teaching, until
 from synthesis_helpers import FastServer, passages, scripted, truth
 
 from adaptlab import cli
@@ -154,3 +154,11 @@ def test_an_error_is_exit_code_1_and_the_next_run_asks_for_it_again(sdg: Command
 def test_a_wrong_option_is_one_sentence(sdg: Command, options: list[str], sentence: str) -> None:
     code, output, errors = sdg("run", *options)
     assert (code, output) == (2, "") and sentence in errors and errors.count("\n") == 1
+
+
+def test_an_endpoint_that_is_down_from_the_start_is_left_out(sdg: Command, tmp_path: Path) -> None:
+    with FastServer(answer) as server:
+        options = ["--endpoint", f"http://127.0.0.1:{free_port()}/v1", "--endpoint", server.url, "--model", "teacher"]
+        options += ["--flow", "question_answer_rows", "--limit", "3", "--out", str(tmp_path / "out"), "--json"]
+        code, output, _ = sdg("run", *options)
+    assert code == 0 and json.loads(output)["ok"] == 3 and server.calls == 4
