@@ -137,6 +137,7 @@ class Profile:
     table_rows: int | None = None
     retrieval_k: int = 4
     retriever: str = "bm25"
+    flow: str = "stellar-peak-605"  # SDG Hub's "Document Based Knowledge Tuning" flow; or one of the lab's, by its name
     needs_gpu: bool = True
     offline: bool = False
 
@@ -172,6 +173,7 @@ MINI = Profile(
     chunk_overlap=0,
     part_chars=60_000,
     table_rows=1,
+    flow="question_answer_pairs",
     retrieval_k=3,  # a fourth finds a few more quotes but costs the miniature readings (seen on the benchmark)
     needs_gpu=False,
     offline=True,
@@ -243,6 +245,7 @@ class Endpoint:
     requests_per_minute: int | None = None
     concurrency: int = 8
     timeout: int = 120
+    more_urls: tuple[str, ...] = ()  # further endpoints that serve the same model, for synthesis to share out its work
 
     @property
     def configured(self) -> bool:
@@ -493,11 +496,16 @@ def _folder(env: Mapping[str, str], name: str, default: Path) -> Path:
 
 def _endpoint(env: Mapping[str, str]) -> Endpoint:
     """The endpoint that the environment describes, if any."""
-    url = env.get("LAB_ENDPOINT_URL") or None
-    if url is not None and not re.match(r"https?://[^\s/]", url):
-        raise LabError(f"LAB_ENDPOINT_URL is {url!r}: give a URL such as http://localhost:8000/v1, or leave it unset.")
+    urls = re.split(r"[\s,]+", env.get("LAB_ENDPOINT_URL") or "")
+    urls = list(dict.fromkeys(url for url in urls if url))
+    for url in urls:
+        if not re.match(r"https?://[^/]", url):
+            raise LabError(
+                f"LAB_ENDPOINT_URL is {url!r}: give a URL such as http://localhost:8000/v1, or leave it unset."
+            )
     return Endpoint(
-        url=url,
+        url=urls[0] if urls else None,
+        more_urls=tuple(urls[1:]),
         key=env.get("LAB_ENDPOINT_KEY") or None,
         model=env.get("LAB_TEACHER_MODEL") or None,
         requests_per_minute=_integer(env, "LAB_ENDPOINT_RPM", 0) or None,

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 FORMATS = ("pairs", "prompt-completion", "messages", "alpaca", "parquet")
 
 
-def register(nouns: Any) -> None:
-    """Add the group `sdg` with its verb `export` to the command line."""
-    group = nouns.add_parser("sdg", help="synthetic data: export it")
-    configure(group.add_subparsers(dest="verb", required=True, metavar="verb"))
-
-
 def configure(verbs: Any) -> None:
     """Add the verb `export` to the group `sdg`."""
     made = add(

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,13 +138,27 @@ def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
     """Where the teacher answers, as SDG Hub wants to be told: the configured endpoint, else a server of our own."""
     endpoint, name = lab.settings.endpoint, lab.settings.teacher.name
     if endpoint.url:
-        _knock(endpoint, endpoint.model or name)
-        yield {"model": f"openai/{endpoint.model or name}", "api_base": endpoint.url, "api_key": endpoint.key or "none"}
+        model = endpoint.model or name
+        yield {"model": f"openai/{model}", "api_base": _awake(endpoint, model), "api_key": endpoint.key or "none"}
         return
     from adaptlab import serving
 
     with serving.running(models=[name]) as url:
         yield {"model": f"hosted_vllm/{name}", "api_base": url, "api_key": serving.client_key()}
+
+
+def _awake(endpoint: Endpoint, model: str) -> str | list[str]:
+    """The URL of the endpoint, or of several those that answer; if none does, the first one's `LabError`."""
+    urls, failed = [str(endpoint.url), *endpoint.more_urls], []
+    for url in urls:
+        try:
+            _knock(replace(endpoint, url=url), model)
+        except LabError as error:
+            failed.append((url, error))
+    if len(failed) == len(urls):
+        raise failed[0][1]
+    left = [url for url in urls if url not in dict(failed)]
+    return left if endpoint.more_urls else left[0]
 
 
 def _knock(endpoint: Endpoint, model: str) -> None:

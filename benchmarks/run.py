@@ -37,6 +37,8 @@ PARTS = (
     Part("seed rows of a whole book", "documents", 20, True),
 )
 
+RATIOS = ("generation", "synthesis")  # further benchmarks, which print ratios beside their targets: scripts in this folder
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -109,6 +111,10 @@ def _documents() -> tuple[float, int]:
     told = json.loads(done.stdout)
     print(f"  {', '.join(told['files'])}: {told['peak_megabytes']:.0f} MB, {told['verdict']}", file=sys.stderr)
     return told["seconds"], 0 if told["verdict"] in ("within", "over") else 1
+def ratios(name: str) -> int:
+    """Run a benchmark of ratios, which prints its own table; its exit code is 0 where every target was reached."""
+    print(f"\nMeasuring {name}.", file=sys.stderr, flush=True)
+    return subprocess.run([sys.executable, str(ROOT / "benchmarks" / f"{name}.py")], check=False).returncode
 
 
 def table(found: list[Measured]) -> str:
@@ -123,9 +129,11 @@ def main(argv: list[str] | None = None) -> int:
     """Measure; 0 when everything worked within its budget, else 1."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure the lab against its budgets.")
     parser.add_argument("--quick", action="store_true", help="only what takes a minute or two: the replay")
-    parser.add_argument("--only", choices=[part.target for part in PARTS], help="only this part")
+    parser.add_argument("--only", choices=[*(part.target for part in PARTS), *RATIOS], help="only this part")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(argv)
+    if options.only in RATIOS:
+        return ratios(options.only)
     chosen = [part for part in PARTS if options.only in (None, part.target) and (part.quick or not options.quick)]
     about = machine()
     found: list[Measured] = []
@@ -138,7 +146,8 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps({"machine": about, "parts": parts}, indent=2))
     else:
         print(f"{about}\n{table(found)}")
-    return 0 if all(item.verdict == "within" for item in found) else 1
+    missed = [] if options.quick or options.only or options.json else [name for name in RATIOS if ratios(name)]
+    return 0 if all(item.verdict == "within" for item in found) and not missed else 1
 
 
 if __name__ == "__main__":

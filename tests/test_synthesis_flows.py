@@ -1,0 +1,234 @@
+"""The lab's flows and SDG Hub's own, each run through the real library against a server that follows their prompts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fault_helpers import ChatServer, teaching
+from synthesis_helpers import gates, passages, scripted, tower, truth
+
+from adaptlab import synthesis
+from adaptlab.synthesis import flows
+from adaptlab.synthesis.pairs import split_tagged
+from config import PROFILES, LabError
+
+OWN = ("knowledge_tuning", "paraphrases", "question_answer_pairs", "question_answer_rows", "unanswerable")
+EVERY = (*OWN, synthesis.KNOWLEDGE_TUNING)
+
+
+def seeds_of(flow: str, count: int = 3) -> pd.DataFrame:
+    """Seed data for a flow."""
+    if flow != "paraphrases":
+        return synthesis.flow_seeds(passages(count), synthesis.find_flow(flow))
+    frame = passages(count)
+    names = [title.rpartition("> ")[2] for title in frame["title"]]
+    columns = {"subject": [f"{n}: gates" for n in names], "question": [f"How many gates has {n}?" for n in names]}
+    rows = frame.assign(row_id=frame["chunk_id"] + "-s0-1", answer=[gates(n) for n in names], **columns)
+    return synthesis.paraphrase_seeds(rows)
+
+
+def run(flow: str | Path, server: ChatServer, out: Path, seeds: pd.DataFrame | None = None):
+    seeds = seeds_of(str(flow)) if seeds is None else seeds
+    return synthesis.generate(
+        flow, seeds, model="hosted_vllm/teacher", api_base=server.url, out_dir=out, num_retries=0, timeout=20.0
+    )
+
+
+def test_the_lab_has_these_flows() -> None:
+    assert synthesis.own_flows() == sorted(OWN)
+
+
+@pytest.mark.parametrize("flow", EVERY)
+def test_a_flow_states_what_it_demands_accepts_its_seeds_and_is_not_rewritten(flow: str) -> None:
+    path = synthesis.find_flow(flow)
+    before = path.read_bytes()
+    loaded = synthesis.load_flow(flow, model="hosted_vllm/x", api_base="http://127.0.0.1:1/v1")
+    assert loaded.validate_dataset(seeds_of(flow)) == []
+    assert loaded.validate_dataset(seeds_of(flow).drop(columns="document")) != []
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("flow", EVERY)
+def test_every_row_of_a_flow_is_whole_and_about_its_own_passage(flow: str, tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        made = run(flow, server, tmp_path)
+    assert set(made.documents["status"]) == {"ok"} and made.rows["row_id"].is_unique
+    good = made.rows[made.rows["problem"] == ""]
+    assert set(good["chunk_id"]) == {"c0", "c1", "c2"}
+    for row in good.to_dict("records"):
+        assert row["title"].rpartition("> ")[2] in row["question"]
+        expected = "The passage does not say." if flow == "unanswerable" else truth(row["question"])
+        assert row["answer"] == expected
+
+
+def test_question_answer_rows_come_with_their_quote(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        rows = run("question_answer_rows", server, tmp_path).rows
+    assert len(rows) == 6 and list(rows["quote"]) == list(rows["answer"])
+
+
+def test_knowledge_tuning_asks_about_each_of_three_views(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        rows = run("knowledge_tuning", server, tmp_path).rows
+    assert len(server.requests) == 3 * 6
+    views = rows.groupby("kind")["question"].agg(lambda asked: {text.split(",")[0] for text in asked}).to_dict()
+    assert views == {
+        "key_facts": {"By the key facts"},
+        "extractive_summary": {"By the extract"},
+        "detailed_summary": {"By the detail"},
+    }
+
+
+def test_a_view_without_a_summary_is_named_and_costs_the_others_nothing(tmp_path: Path) -> None:
+    def lazy(prompt: str, request: dict) -> str | None:
+        return None if "Copy from the passage" in prompt else scripted(prompt, request)
+
+    with teaching(lazy) as server:
+        made = run("knowledge_tuning", server, tmp_path)
+    assert set(made.documents["status"]) == {"ok"} and len(server.requests) == 3 * 5
+    lost = made.rows[made.rows["problem"] != ""]
+    assert set(lost["kind"]) == {"extractive_summary"} and set(lost["problem"]) == {"empty reply"} and len(lost) == 3
+    assert len(made.rows) - len(lost) == 3 * 2 * 2
+
+
+def test_a_paraphrase_keeps_the_answer_and_says_where_it_comes_from(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        rows = run("paraphrases", server, tmp_path).rows
+    assert len(rows) == 9 and rows["row_id"].is_unique
+    for row in rows.to_dict("records"):
+        name = row["title"].rpartition("> ")[2]
+        assert (row["answer"], row["original_question"]) == (gates(name), f"How many gates has {name}?")
+
+
+def test_a_question_that_the_passage_answers_is_put_aside_by_the_second_reading(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        made = run("unanswerable", server, tmp_path)
+    kept, aside = made.rows[made.rows["problem"] == ""], made.rows[made.rows["problem"] != ""]
+    assert len(kept) == 6 and not kept["question"].str.contains("gates").any()
+    assert len(aside) == 3 and aside["problem"].str.startswith("turned down by no_answer_on_second_reading").all()
+    assert [row["answer"] for row in aside.to_dict("records")] == [gates(f"Place {i}") for i in range(3)]
+    assert {r["temperature"] for r in server.requests if "write exactly:" in r["messages"][-1]["content"]} == {0.0}
+
+
+# ------------------------------------------------------------------------------------------------ SDG Hub's own flow
+
+
+def test_profiles_of_full_scale_take_sdg_hubs_flow_and_the_miniature_the_short_one() -> None:
+    chosen = {name: profile.flow for name, profile in PROFILES.items()}
+    assert chosen.pop("mini") == "question_answer_pairs"
+    assert set(chosen.values()) == {synthesis.KNOWLEDGE_TUNING}
+    name = flows.parsed(synthesis.find_flow(synthesis.KNOWLEDGE_TUNING))["metadata"]["name"]
+    assert name == "Document Based Knowledge Tuning Dataset Generation Flow"
+    assert synthesis.find_flow(name) == synthesis.find_flow(synthesis.KNOWLEDGE_TUNING)
+
+
+def test_rows_that_the_judge_of_sdg_hubs_flow_turns_down_are_kept_with_its_word(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        made = run(synthesis.KNOWLEDGE_TUNING, server, tmp_path, seeds_of(synthesis.KNOWLEDGE_TUNING, 12))
+    assert len(server.requests) == 12 * (1 + 2 * 2)
+    turned_down = made.rows[made.rows["problem"] == "turned down by eval_faithful_filter: NO"]
+    assert list(turned_down["answer"]) == [tower("Place 10"), tower("Place 11")]
+    assert set(turned_down["faithfulness_judgment"]) == {"NO"} and len(made.rows) == 24
+    for row in made.rows.to_dict("records"):
+        assert row["answer"] == truth(row["question"]) and row["answer"] in row["faithfulness_explanation"]
+
+
+@pytest.mark.parametrize("said", ["Yes.", "YES, by and large", "maybe"])
+def test_a_judge_that_does_not_keep_to_the_form_costs_no_row(said: str, tmp_path: Path) -> None:
+    def unruly(prompt: str, request: dict) -> str:
+        reply = scripted(prompt, request)
+        return reply.replace("\nYES\n", f"\n{said}\n")
+
+    with teaching(unruly) as server:
+        made = run(synthesis.KNOWLEDGE_TUNING, server, tmp_path)
+    assert set(made.documents["status"]) == {"empty"} and len(made.rows) == 6
+    assert set(made.rows["problem"]) == {f"turned down by eval_faithful_filter: {said}"}
+
+
+def test_a_question_that_was_cut_off_is_named_and_the_others_are_asked(tmp_path: Path) -> None:
+    def cut(prompt: str, request: dict) -> str:
+        reply = scripted(prompt, request)
+        return reply[: reply.rindex("[END]")] if prompt.startswith("Develop") else reply
+
+    with teaching(cut) as server:
+        made = run(synthesis.KNOWLEDGE_TUNING, server, tmp_path)
+    assert list(made.rows["problem"]) == ["", "cut off"] * 3
+
+
+def test_what_a_flow_says_about_a_block_goes_before_the_runs_settings(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        run(synthesis.KNOWLEDGE_TUNING, server, tmp_path, seeds_of(synthesis.KNOWLEDGE_TUNING, 1))
+    asked = [(r["messages"][-1]["content"][:9], r["max_tokens"], r["temperature"]) for r in server.requests]
+    assert set(asked) == {("Develop a", 256, 1.0), ("Answer th", 4096, 1.0), ("Determine", 512, 0.7)}
+
+
+# ----------------------------------------------------------------------------------------------------- editing, faults
+
+
+@pytest.mark.parametrize("flow", EVERY)
+def test_an_edited_prompt_file_is_another_key_and_is_asked_with_the_new_words(flow: str, tmp_path: Path) -> None:
+    folder = tmp_path / "flow"
+    shutil.copytree(synthesis.find_flow(flow).parent, folder)
+    seeds = seeds_of(flow, 1)
+    with teaching(scripted) as server:
+        first = run(folder, server, tmp_path / "out", seeds)
+        count = len(server.requests)
+        run(folder, server, tmp_path / "out", seeds)
+        assert len(server.requests) == count and count > 0
+        for prompt in sorted((folder / "prompts").glob("*.yaml"))[:1]:
+            prompt.write_text(f"{prompt.read_text('utf-8').rstrip()}\n    Be brief.\n", "utf-8")
+        again = run(folder, server, tmp_path / "out", seeds)
+    assert len(server.requests) == 2 * count and not again.documents["cached"].any()
+    asked = [" ".join(m["content"] for m in r["messages"]) for r in server.requests]
+    assert not any("Be brief." in text for text in asked[:count])
+    assert any("Be brief." in text for text in asked[count:])
+    assert len(first.rows) == len(again.rows)
+
+
+def test_a_flow_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(LabError, match=r"There is no flow 'question_pairs'.*question_answer_pairs.*stellar-peak-605"):
+        synthesis.find_flow("question_pairs")
+
+
+def test_seeds_that_lack_what_a_flow_demands_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="original_question.*paraphrase_seeds"):
+        synthesis.flow_seeds(passages(1), synthesis.find_flow("paraphrases"))
+    with pytest.raises(LabError, match="icl_document.*example"):
+        synthesis.flow_seeds(passages(1), synthesis.find_flow(synthesis.KNOWLEDGE_TUNING), tmp_path / "example.yaml")
+
+
+QUESTION_AND_ANSWER = (["<q>", "<a>"], ["</q>", "</a>"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "values", "problems"),
+    [
+        ("<q>1</q><a>one</a><q>2</q><a>two</a>", [("1", "one"), ("2", "two")], ["", ""]),
+        ("Well: <q>1</q> so <a>one</a> bye", [("1", "one")], [""]),
+        ("<q>1</q><q>2</q><a>two</a>", [(), ("2", "two")], ["cut off", ""]),
+        ("<q>1</q><a>one</a><a>two</a>", [()], ["a tag is missing, repeated or misplaced"]),
+        ("<q>1</q><q>2</q><a>one</a><a>two</a>", [(), ()], ["cut off", "a tag is missing, repeated or misplaced"]),
+        ("<a>one</a><q>1</q><a>two</a><q>2</q>", [()], ["does not start with the first tag"]),
+        ("<q>1</q><a>one", [()], ["cut off"]),
+        ("<q> </q><a>one</a>", [()], ["a tag is empty"]),
+        ("nothing", [()], ["no tags"]),
+        ("", [()], ["empty reply"]),
+        (None, [()], ["empty reply"]),
+    ],
+)
+def test_tags_are_never_paired_by_position(reply: str | None, values: list, problems: list[str]) -> None:
+    pieces = split_tagged(reply, *QUESTION_AND_ANSWER)
+    assert [piece.values for piece in pieces] == values
+    assert [piece.problem for piece in pieces] == problems
+
+
+def test_end_tags_that_are_alike_or_left_out_are_read() -> None:
+    [piece] = split_tagged("[Q] a [END] [A] b [END]", ["[Q]", "[A]"], ["[END]", "[END]"])
+    assert piece.values == ("a", "b")
+    [rest] = split_tagged("Before ### Facts\n1. one", ["### Facts"], [""])
+    assert rest.values == ("1. one",)
+    [whole] = split_tagged("  all of it ", [""], [""])
+    assert whole.values == ("all of it",)
