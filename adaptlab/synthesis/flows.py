@@ -159,6 +159,12 @@ def load(path: Path) -> Flow:
     return flow
 
 
+def _same_client(model: str) -> str:
+    """`hosted_vllm/NAME` as `openai/NAME`: the same protocol, by the one client that `calls.at_pace` reaches."""
+    provider, _, name = model.partition("/")
+    return f"openai/{name}" if provider == "hosted_vllm" else model
+
+
 def configure(flow: Flow, blocks: Sequence[dict[str, Any]], teacher: Teacher, url: str, seed: int | None) -> None:
     """Tell every block that asks a model which one and how; `blocks` is what the YAML says about them.
 
@@ -172,9 +178,9 @@ def configure(flow: Flow, blocks: Sequence[dict[str, Any]], teacher: Teacher, ur
         if block.block_type == "llm":
             said = own.get(block.block_name, {})
             flow.set_model_config(
-                model=teacher.model,
+                model=_same_client(teacher.model),
                 api_base=url,
-                api_key=teacher.api_key,
+                api_key=teacher.api_key or "none",
                 timeout=teacher.timeout,
                 num_retries=teacher.num_retries,
                 blocks=[block.block_name],
