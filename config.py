@@ -137,6 +137,7 @@ class Profile:
     retriever: str = "bm25"
     needs_gpu: bool = True
     offline: bool = False
+    prices: tuple[float, float] | None = None  # the teacher's, for a million tokens read and a million written
 
     @property
     def replay_share(self) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from adaptlab import benchmark, documents, evaluation, files
+from adaptlab import benchmark, documents, evaluation, files, fingerprint, provenance
 from adaptlab.artifacts import Lab, Result
 from adaptlab.retrieval import Index, Searches
 from adaptlab.schemas import Arm, Chunk, Fact, Generation, Message, Question, Section
@@ -128,6 +128,14 @@ def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
 
     with serving.running(models=[name]) as url:
         yield {"model": f"hosted_vllm/{name}", "api_base": url, "api_key": serving.client_key()}
+
+
+def calls_dir(lab: Lab) -> Path:
+    """Where the teacher's finished calls lie, so that no step asks for one twice; other weights, another folder."""
+    spec, endpoint = lab.settings.teacher, lab.settings.endpoint
+    weights = provenance.model_record(spec, lab.settings.root).weights
+    where = None if weights and not endpoint.url else endpoint.url
+    return lab.settings.live_dir / ".calls" / fingerprint.digest([spec.name, weights, where])[:16]
 
 
 def _knock(endpoint: Endpoint, model: str) -> None:
