@@ -98,7 +98,9 @@ def _along(figure: Figure, ax: Axes, per_chunk: pd.DataFrame, lines: int) -> Non
     names = [textwrap.shorten(parts[min(1, len(parts) - 1)], 34, placeholder=" …") for parts in starts]
     ax.set_yticks(range(lines), [_plain(name) for name in names], fontsize=8)
     ax.set_xticks([])
-    ax.set_xlabel(f"{WRAP} chunks to a line, each line named after its first; grey: not read", fontsize=8.5)
+    ax.set_xlabel(
+        f"{WRAP} chunks to a line, each line named after its first; grey: not read, or held out", fontsize=8.5
+    )
     _white_grid(ax, lines, WRAP)
     bar = figure.colorbar(shown, ax=ax, pad=0.01, fraction=0.03)
     bar.set_label("kept questions\nper 1,000 characters", fontsize=8)

@@ -184,6 +184,6 @@ def compare_runs(rows: pd.DataFrame, passages: Mapping[int, Sequence[str]], fact
         visible = {fact.id for fact in facts if fact.split == "visible"}
         if visible:
             found = len(covered_facts(part) & visible)
-            lines.append((run, "visible facts in a kept row", len(visible), True, *wilson(found, len(visible))))
+            lines.append((run, "visible facts that kept rows state", len(visible), True, *wilson(found, len(visible))))
     columns = ["run", "measure", "n", "is rate", "rate", "low", "high"]
     return pd.DataFrame(lines, columns=columns).assign(run=[f"run {line[0]}" for line in lines])
