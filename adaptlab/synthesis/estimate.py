@@ -33,7 +33,7 @@ class Usage:
         usage = getattr(response, "usage", None)
         with self.lock:
             self.calls += 1
-            if usage is not None and getattr(usage, "total_tokens", 0):
+            if usage is not None and usage.total_tokens:
                 self.reported += 1
                 self.prompt_tokens += int(usage.prompt_tokens or 0)
                 self.completion_tokens += int(usage.completion_tokens or 0)
@@ -50,7 +50,7 @@ def counting() -> Iterator[Usage]:
 
     usage = Usage()
 
-    class Counter(CustomLogger):  # type: ignore[misc]
+    class Counter(CustomLogger):
         """Hands each reply to `usage`."""
 
         def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
