@@ -300,3 +300,18 @@ def test_the_figures_show_the_counts_they_are_given() -> None:
     assert len(figures_synthesis.runs(versus).axes) == 4
     errors = synthesis.check_errors(synthesis.against_facts(checked(FAST, WRONG), FACTS))
     assert "answered alike" in words_of(figures_synthesis.check_errors(errors))
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("", "kept"),
+        ("well_formed: turned down by faithful: NO", "unfaithful"),
+        ("well_formed: the flow made no row of it", "empty"),
+        ("near_duplicate: as r3", "duplicate"),
+        ("language: another language: de", "wrong language"),
+        ("personal: an e-mail address", "personal"),
+    ],
+)
+def test_the_reasons_of_other_tools_find_their_outcome(reason: str, outcome: str) -> None:
+    assert synthesis.outcome_of(reason) == outcome

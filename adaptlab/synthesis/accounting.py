@@ -42,9 +42,17 @@ _OF_STAGE = {
     "language": "wrong language",
     "duplicate": "duplicate",
 }
+_OF_STAGE |= {  # of the quality tools, which come after the filters
+    "readable": "unparsable",
+    "in_document": "unfaithful",
+    "benchmark": "contaminated",
+    "near_duplicate": "duplicate",
+}
+_JUDGED = "well_formed: turned down by "  # by a judge inside a flow; its name and word follow
 _OF_REASON = {
     "well_formed: empty reply": "empty",
     "well_formed: a tag is empty": "empty",
+    "well_formed: the flow made no row of it": "empty",
     "name: name not in the question": "unanswerable",  # asked without its passage, it does not say of what
     "reanswer: the passage does not say, on second reading": "unanswerable",
     "reanswer: no second answer": "unanswerable",
@@ -56,6 +64,8 @@ def outcome_of(reason: str) -> str:
     """The one outcome that a row's `reason` stands for; a row without a reason is kept."""
     if not reason:
         return KEPT
+    if reason.startswith(_JUDGED):
+        return "unfaithful"
     stage = reason.split(": ", 1)[0]
     return _OF_REASON.get(reason) or _OF_STAGE.get(stage) or stage
 

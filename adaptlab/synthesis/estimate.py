@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -42,9 +43,7 @@ class Usage:
 @contextmanager
 def counting() -> Iterator[Usage]:
     """Count every call that SDG Hub's blocks make through LiteLLM meanwhile, by LiteLLM's own call-back."""
-    from adaptlab.synthesis.driver import _sdg_hub
-
-    _sdg_hub()
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no price list is fetched
     import litellm
     from litellm.integrations.custom_logger import CustomLogger
 
