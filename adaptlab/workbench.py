@@ -103,6 +103,14 @@ def richest_part(whole: Sequence[Chunk], limit: int) -> list[Chunk]:
     return list(whole[best[0] : best[1]])
 
 
+def calls_dir(lab: Lab) -> Path:
+    """Where the teacher's finished calls lie, so that no step asks for one twice; other weights, another folder."""
+    spec, endpoint = lab.settings.teacher, lab.settings.endpoint
+    weights = provenance.model_record(spec, lab.settings.root).weights
+    where = None if weights and not endpoint.url else endpoint.url
+    return lab.settings.live_dir / ".calls" / fingerprint.digest([spec.name, weights, where])[:16]
+
+
 def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
     """A local generator for a role or model name, or the endpoint's if that is where the model lives."""
     from adaptlab import generation, models
@@ -128,14 +136,6 @@ def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
 
     with serving.running(models=[name]) as url:
         yield {"model": f"hosted_vllm/{name}", "api_base": url, "api_key": serving.client_key()}
-
-
-def calls_dir(lab: Lab) -> Path:
-    """Where the teacher's finished calls lie, so that no step asks for one twice; other weights, another folder."""
-    spec, endpoint = lab.settings.teacher, lab.settings.endpoint
-    weights = provenance.model_record(spec, lab.settings.root).weights
-    where = None if weights and not endpoint.url else endpoint.url
-    return lab.settings.live_dir / ".calls" / fingerprint.digest([spec.name, weights, where])[:16]
 
 
 def _knock(endpoint: Endpoint, model: str) -> None:
