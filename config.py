@@ -140,6 +140,7 @@ class Profile:
     flow: str = "stellar-peak-605"  # SDG Hub's "Document Based Knowledge Tuning" flow; or one of the lab's, by its name
     needs_gpu: bool = True
     offline: bool = False
+    prices: tuple[float, float] | None = None  # the teacher's, for a million tokens read and a million written
 
     @property
     def replay_share(self) -> float:

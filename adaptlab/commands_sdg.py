@@ -1,4 +1,4 @@
-"""Synthesis from the command line: `adaptlab sdg run` and `sdg status`, with the verbs of `commands_sdg_export`.
+"""Synthesis from the command line: `adaptlab sdg run` and `sdg status`, and the group of the verbs that lie in modules beside it.
 
 A further verb is one function that takes `verbs` (the subparsers) and stands in `VERBS`; `options` gives it the options
 that all share, and `chosen` what they come to.
@@ -19,7 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import config
-from adaptlab import commands_sdg_export
+from adaptlab import commands_sdg_export, commands_sdg_top_up
 from adaptlab.commands import add, show
 from config import LabError
 
@@ -69,7 +69,12 @@ def _status_verb(verbs: Any) -> None:
     options(add(verbs, "status", help_text, sdg_status, example="adaptlab sdg status"))
 
 
-VERBS: tuple[Callable[[Any], None], ...] = (_run_verb, _status_verb, commands_sdg_export.configure)
+VERBS: tuple[Callable[[Any], None], ...] = (
+    _run_verb,
+    _status_verb,
+    commands_sdg_top_up.top_up_verb,
+    commands_sdg_export.configure,
+)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

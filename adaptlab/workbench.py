@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from adaptlab import benchmark, documents, evaluation, files
+from adaptlab import benchmark, documents, evaluation, files, fingerprint, provenance
 from adaptlab.artifacts import Lab, Result
 from adaptlab.retrieval import Index, Searches
 from adaptlab.schemas import Arm, Chunk, Fact, Generation, Message, Question, Section
@@ -118,6 +118,14 @@ def richest_part(whole: Sequence[Chunk], limit: int) -> list[Chunk]:
         if score > best_score:
             best, best_score = (start, end + 1), score
     return list(whole[best[0] : best[1]])
+
+
+def calls_dir(lab: Lab) -> Path:
+    """Where the teacher's finished calls lie, so that no step asks for one twice; other weights, another folder."""
+    spec, endpoint = lab.settings.teacher, lab.settings.endpoint
+    weights = provenance.model_record(spec, lab.settings.root).weights
+    where = None if weights and not endpoint.url else endpoint.url
+    return lab.settings.live_dir / ".calls" / fingerprint.digest([spec.name, weights, where])[:16]
 
 
 def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:

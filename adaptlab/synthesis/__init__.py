@@ -1,12 +1,42 @@
 """Synthetic rows: seed passages, generation through SDG Hub, filters that keep count, and training rows."""
 
+from adaptlab.synthesis.accounting import (
+    CHECKS,
+    OUTCOMES,
+    check_errors,
+    compare_runs,
+    faithfulness,
+    funnel,
+    outcome_of,
+    outcomes,
+    rejected,
+)
+from adaptlab.synthesis.coverage import (
+    by_chunk,
+    by_section,
+    by_section_and_form,
+    coverage,
+    covered_facts,
+    smaller_passages,
+    thin_passages,
+    top_up,
+    worst,
+)
 from adaptlab.synthesis.driver import Generated, Plan, generate, load_flow, plan
-from adaptlab.synthesis.filters import STAGES, apply_filters, fact_ids_of, funnel, reanswer_prompts
-from adaptlab.synthesis.flows import KNOWLEDGE_TUNING, find_flow, flow_seeds, own_flows, paraphrase_seeds
+from adaptlab.synthesis.edits import edited_flow, prompt_changes
+from adaptlab.synthesis.estimate import estimate, trial
+from adaptlab.synthesis.filters import STAGES, apply_filters, fact_ids_of, reanswer_prompts
+from adaptlab.synthesis.flows import (
+    KNOWLEDGE_TUNING,
+    find_flow,
+    flow_fingerprint,
+    flow_seeds,
+    own_flows,
+    paraphrase_seeds,
+)
 from adaptlab.synthesis.pairs import Piece, parse_pairs
 from adaptlab.synthesis.rows import (
     against_facts,
-    coverage,
     read_pairs_csv,
     read_training_jsonl,
     to_training_rows,
@@ -19,7 +49,9 @@ from config import DOCUMENT_FOLDER
 QA_FLOW = DOCUMENT_FOLDER / "flows" / "question_answer_pairs" / "flow.yaml"
 
 __all__ = [
+    "CHECKS",
     "KNOWLEDGE_TUNING",
+    "OUTCOMES",
     "QA_FLOW",
     "STAGES",
     "Generated",
@@ -27,22 +59,41 @@ __all__ = [
     "Plan",
     "against_facts",
     "apply_filters",
+    "by_chunk",
+    "by_section",
+    "by_section_and_form",
+    "check_errors",
+    "compare_runs",
     "coverage",
+    "covered_facts",
+    "edited_flow",
+    "estimate",
     "fact_ids_of",
+    "faithfulness",
     "find_flow",
+    "flow_fingerprint",
     "flow_seeds",
     "funnel",
     "generate",
     "load_flow",
+    "outcome_of",
+    "outcomes",
     "own_flows",
     "paraphrase_seeds",
     "parse_pairs",
     "plan",
+    "prompt_changes",
     "read_pairs_csv",
     "read_training_jsonl",
     "reanswer_prompts",
+    "rejected",
     "seed_rows",
+    "smaller_passages",
+    "thin_passages",
     "to_training_rows",
+    "top_up",
+    "trial",
+    "worst",
     "write_pairs_csv",
     "write_training_jsonl",
 ]

@@ -6,7 +6,7 @@ A verdict is `ok`, `not checked`, or the reason for turning the row down.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from adaptlab import benchmark, prompts, scoring
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OK = "ok"
 UNCHECKED = "not checked"
-STAGES = ("well_formed", "name", "value", "reanswer", "held_out", "contamination", "duplicate")
+STAGES = ("well_formed", "name", "value", "reanswer", "held_out", "contamination", "length", "language", "duplicate")
 LABELS = {
     "well_formed": "well-formed",
     "name": "name in passage, question and answer",
@@ -25,6 +25,8 @@ LABELS = {
     "reanswer": "answered alike again",
     "held_out": "no held-out entry",
     "contamination": "no benchmark question",
+    "length": "not too long",
+    "language": "in the document's language",
     "duplicate": "not asked before",
 }
 _NEGATION = re.compile(r"\b(?:not|never|no|none|cannot|without)\b|n't\b", re.IGNORECASE)
@@ -38,42 +40,42 @@ def apply_filters(
     questions: Sequence[Question] = (),
     reanswers: Sequence[str] | None = None,
     same: Same | None = None,
+    more: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """The rows with a column `verdict_*` a filter, `kept`, `reason` (the first filter that objects) and `fact_ids`.
 
     `reanswers` holds, row by row, what the teacher answered when asked `reanswer_prompts(rows)`; `same(question, one,
-    other)` decides whether two answers agree (by default, the scorer's canonical answers are compared).
+    other)` decides whether two answers agree (by default, the scorer's canonical answers are compared). `more` holds
+    further verdicts by filter, one a row ("ok", "not checked" or the reason): "length", "language", or any other name.
     """
     records = rows.to_dict("records")
     if reanswers is not None and len(reanswers) != len(records):
         raise ValueError(f"{len(reanswers)} answers for {len(records)} rows: give one a row, '' where there is none.")
+    more = dict(more or {})
+    for stage, verdicts in more.items():
+        if len(verdicts) != len(records):
+            raise ValueError(f"{len(verdicts)} verdicts of {stage} for {len(records)} rows: give one a row.")
+    stages = [*STAGES[:-1], *(stage for stage in more if stage not in STAGES), STAGES[-1]]
     formed = [well_formed(row["problem"]) for row in records]
-    checked: dict[str, list[str]] = {"well_formed": formed}
-    checked["name"] = [name_everywhere(r["subject"], r["question"], r["answer"], passage_of(r)) for r in records]
-    checked["value"] = [value_in_passage(r["subject"], r["answer"], passage_of(r)) for r in records]
-    checked["reanswer"] = _reanswered(records, reanswers, same or same_answer)
-    checked["held_out"] = _held_out(records, facts)
-    checked["contamination"] = _contaminated(records, questions, facts)
-    for stage in STAGES[1:-1]:
-        checked[stage] = [v if f == OK else UNCHECKED for f, v in zip(formed, checked[stage], strict=True)]
-    alive = [all(checked[s][i] in (OK, UNCHECKED) for s in STAGES[:-1]) for i in range(len(records))]
+    checked: dict[str, list[str]] = {
+        "name": [name_everywhere(r["subject"], r["question"], r["answer"], passage_of(r)) for r in records],
+        "value": [value_in_passage(r["subject"], r["answer"], passage_of(r)) for r in records],
+        "reanswer": _reanswered(records, reanswers, same or same_answer),
+        "held_out": _held_out(records, facts),
+        "contamination": _contaminated(records, questions, facts),
+        "length": [UNCHECKED] * len(records),
+        "language": [UNCHECKED] * len(records),
+        **{stage: list(verdicts) for stage, verdicts in more.items()},
+    }
+    for stage, verdicts in checked.items():
+        checked[stage] = [v if f == OK else UNCHECKED for f, v in zip(formed, verdicts, strict=True)]
+    checked["well_formed"] = formed
+    alive = [all(checked[s][i] in (OK, UNCHECKED) for s in stages[:-1]) for i in range(len(records))]
     checked["duplicate"] = _duplicates(records, alive)
-    result = rows.assign(**{f"verdict_{stage}": verdicts for stage, verdicts in checked.items()})
-    reasons = [_first_objection(checked, i) for i in range(len(records))]
+    result = rows.assign(**{f"verdict_{stage}": checked[stage] for stage in stages})
+    reasons = [_first_objection(checked, stages, i) for i in range(len(records))]
     kept = [not reason for reason in reasons]
     return result.assign(kept=kept, reason=reasons, fact_ids=fact_ids_of(rows, facts))
-
-
-def funnel(rows: pd.DataFrame) -> pd.DataFrame:
-    """Counts by stage and reason: generated, then what each filter turned down, then kept. They add up."""
-    import pandas as pd
-
-    lines = [("generated", "", len(rows))]
-    for stage in STAGES:
-        reasons = [text.split(": ", 1)[1] for text in rows["reason"] if text.startswith(f"{stage}: ")]
-        lines += [(LABELS[stage], reason, reasons.count(reason)) for reason in sorted(set(reasons))]
-    lines.append(("kept", "", int(sum(rows["kept"]))))
-    return pd.DataFrame(lines, columns=["stage", "reason", "rows"])
 
 
 def reanswer_prompts(rows: pd.DataFrame) -> list[str]:
@@ -217,6 +219,6 @@ def _duplicates(records: Sequence[dict], alive: Sequence[bool]) -> list[str]:
     return verdicts
 
 
-def _first_objection(checked: dict[str, list[str]], index: int) -> str:
-    objections = ((stage, checked[stage][index]) for stage in STAGES)
+def _first_objection(checked: dict[str, list[str]], stages: Sequence[str], index: int) -> str:
+    objections = ((stage, checked[stage][index]) for stage in stages)
     return next((f"{stage}: {verdict}" for stage, verdict in objections if verdict not in (OK, UNCHECKED)), "")

@@ -77,20 +77,6 @@ def _states(row: dict[str, Any], value: str) -> bool:
     return same or same_answer(row["question"], row["answer"], f"It is {value}.")
 
 
-def coverage(kept: pd.DataFrame, facts: Sequence[Fact]) -> pd.DataFrame:
-    """How many of the visible facts at least one row names, by the form in which the document states them."""
-    import pandas as pd
-
-    named = {name for ids in kept["fact_ids"] for name in str(ids).split()}
-    visible = [fact for fact in facts if fact.split == "visible"]
-    forms = sorted({fact.form for fact in visible})
-    groups = [(form, [fact for fact in visible if fact.form == form]) for form in forms] + [("all", visible)]
-    lines = [(form, sum(fact.id in named for fact in group), len(group)) for form, group in groups]
-    return pd.DataFrame(lines, columns=["form", "covered", "facts"]).assign(
-        share=[covered / count if count else 0.0 for _, covered, count in lines]
-    )
-
-
 # ----------------------------------------------------------------------------------------------------------- files
 
 
