@@ -1,4 +1,4 @@
-"""Synthesis from the command line: `adaptlab sdg run` and `sdg status`, and the group of the verbs that lie in modules beside it.
+"""Synthesis from the command line: `adaptlab sdg run` and `sdg status`, and the group of verbs in modules beside it.
 
 A further verb is one function that takes `verbs` (the subparsers) and stands in `VERBS`; `options` gives it the options
 that all share, and `chosen` what they come to.
