@@ -137,6 +137,7 @@ class Profile:
     retriever: str = "bm25"
     needs_gpu: bool = True
     offline: bool = False
+    engine: str = "plain"  # `unsloth` where that is installed beside an NVIDIA GPU, else plain all the same
 
     @property
     def replay_share(self) -> float:
@@ -186,6 +187,7 @@ T4 = Profile(
     training=TrainingSettings(
         epochs=3, batch_size=8, gradient_accumulation=2, learning_rate=2e-4, optimizer="adamw_8bit", max_length=512
     ),
+    engine="unsloth",
     sampling=SamplingSettings(max_new_tokens=256),
     generation_batch=16,
     context_window=4096,
@@ -206,6 +208,7 @@ L4 = Profile(
     training=TrainingSettings(
         epochs=3, batch_size=4, gradient_accumulation=4, learning_rate=2e-4, optimizer="adamw_8bit", max_length=1024
     ),
+    engine="unsloth",
     sampling=SamplingSettings(max_new_tokens=256),
     generation_batch=16,
     context_window=8192,
