@@ -190,6 +190,29 @@ def test_gradients_are_the_same_before_and_after_a_generation(base: Path, tmp_pa
         torch.testing.assert_close(before[name], after[name], rtol=1e-6, atol=1e-9)
 
 
+def test_the_logits_of_packed_rows_are_those_of_each_row_alone(base: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(base, tmp_path, rows=ROWS[:4], packing=True, max_length=256)
+    assert len(trainer.train_dataset) < 4
+    model = trainer.model.eval()
+    for pack in trainer.train_dataset:
+        batch = trainer.data_collator([pack])
+        assert "attention_mask" not in batch  # the borders are in position_ids alone
+        with torch.no_grad():
+            packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits[0]
+            start = 0
+            for length in pack["seq_lengths"]:
+                alone = model(input_ids=batch["input_ids"][:, start : start + length]).logits[0]
+                torch.testing.assert_close(packed[start : start + length], alone, rtol=1e-4, atol=1e-4)
+                start += length
+            run_on = model(input_ids=batch["input_ids"]).logits[0]
+        assert (run_on - packed).abs().max() > 0.01  # so the test would see a leak
+
+
+def test_a_packing_that_lets_rows_see_each_other_is_refused(random_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="packing_strategy='bfd'"):
+        trainer_of(random_base, tmp_path, changes={"packing": True, "packing_strategy": "wrapped"})
+
+
 def test_packed_rows_do_not_see_each_other(random_base: Path, tmp_path: Path) -> None:
     packed = trainer_of(random_base, tmp_path / "a", rows=ROWS[:4], packing=True, max_length=256)
     single = trainer_of(random_base, tmp_path / "b", rows=ROWS[:4])
@@ -260,10 +283,14 @@ def test_a_run_leaves_an_adapter_a_card_and_a_log_without_a_path_of_this_machine
     card = (adapter / "README.md").read_text()
     assert "22 (22 synthetic)" in card and "rank 16" in card and "18 steps" in card
     lines = log_lines(undisturbed)
-    assert set(lines[0]) == {"step", "epoch", "loss", "learning_rate", "tokens_per_second", "seconds"}
+    pace = {"learning_rate", "tokens_per_second", "seconds", "memory_bytes", "eta_seconds"}
+    assert set(lines[0]) == {"step", "epoch", "loss", *pace}
     assert [line["step"] for line in lines] == [5, 6, 10, 12, 15, 18]
     assert all(line["tokens_per_second"] > 0 for line in lines)
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
+    assert all(line["memory_bytes"] > 1e7 for line in lines)
+    left = [line["eta_seconds"] for line in lines]
+    assert left == sorted(left, reverse=True) and left[0] > left[-1] == 0
 
 
 def test_a_result_says_what_was_trained(undisturbed: Path) -> None:
