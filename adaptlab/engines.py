@@ -52,9 +52,8 @@ def unsloth_obstacle() -> str | None:
 
 def load_unsloth(profile: Profile, model_dir: str | Path) -> tuple[Any, Any]:
     """The base and its tokenizer as unsloth loads them, at the profile's precision and quantisation."""
-    from unsloth import FastLanguageModel  # before torch's and transformers' users
-
     import torch
+    from unsloth import FastLanguageModel
 
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=str(model_dir),
@@ -72,13 +71,13 @@ def put_adapter_on(model: Any, lora: LoraConfig, seed: int) -> Any | None:
         return None
     from unsloth import FastLanguageModel
 
-    named = lora.target_modules
+    named = lora.target_modules or "all-linear"
     return FastLanguageModel.get_peft_model(
         model,
         r=lora.r,
         lora_alpha=lora.lora_alpha,
         lora_dropout=lora.lora_dropout,
-        target_modules=list(LINEAR_LAYERS if named == "all-linear" else named),
+        target_modules=list(LINEAR_LAYERS) if isinstance(named, str) else list(named),
         bias="none",
         use_gradient_checkpointing="unsloth",
         random_state=seed,

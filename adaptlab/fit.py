@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from adaptlab.precision import Machine, Precision, precision_for
 from config import LabError, Profile
 
 BLOCK, NESTED_BLOCK = 64, 256  # weights with one constant, constants with one constant of their own
-HEAD_TILE = (4096, 32768)  # tokens and words that TRL's fused head has in memory at a time
+HEAD_TILE = (4096, 32768)  # tokens and words of the tile of logits that TRL's fused head allocates
 ADAM_BLOCK, ADAM_LEAST = 256, 4096  # bitsandbytes' 8-bit Adam: numbers with one constant, smallest tensor it takes
 OPTIMIZERS = {"adamw_torch": 8, "adamw_torch_fused": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "paged_adamw_32bit": 8}
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
@@ -29,7 +30,7 @@ EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear layer: its name, its sizes, and whether it is quantised and gets an adapter (the head is, has none)."""
+    """One linear layer: its name and sizes; `inner` ones are quantised and adapted, the head is not."""
 
     name: str
     inputs: int
@@ -77,7 +78,9 @@ class Card:
 GIB = 1024**3
 CARDS = {
     "t4": Card("NVIDIA T4", 16 * GIB, 65e12, "NVIDIA T4 data sheet: 65 TFLOPS mixed precision, 16 GB"),
-    "l4": Card("NVIDIA L4", 24 * GIB, 121e12, "NVIDIA L4 data sheet: 242 TFLOPS bf16 with sparsity, half without, 24 GB"),
+    "l4": Card(
+        "NVIDIA L4", 24 * GIB, 121e12, "NVIDIA L4 data sheet: 242 TFLOPS bf16 with sparsity, half without, 24 GB"
+    ),
     "l40s": Card("NVIDIA L40S", 48 * GIB, 362e12, "NVIDIA L40S data sheet: 362 TFLOPS bf16 dense, 48 GB"),
 }
 REACHED = (0.2, 0.4)  # the share of a card's peak that a run is assumed to reach; `make gpu-check` measures it
@@ -127,7 +130,9 @@ def architecture(config: Any) -> Architecture:
 
     text = config.get_text_config()
     if any((getattr(text, name, 0) or 0) > 1 for name in EXPERTS):
-        raise LabError(f"{config.model_type} is a mixture of experts, which adaptlab.fit does not know: ask a dense one.")
+        raise LabError(
+            f"{config.model_type} is a mixture of experts, which adaptlab.fit does not know: ask a dense one."
+        )
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
@@ -144,7 +149,7 @@ def architecture(config: Any) -> Architecture:
     heads = _field(text, "num_attention_heads", "n_head", "num_heads")
     hidden = _field(text, "hidden_size", "n_embd", "d_model")
     return Architecture(
-        name=str(getattr(config, "_name_or_path", "") or config.model_type),
+        name=Path(str(getattr(config, "_name_or_path", "") or config.model_type)).name,
         parameters=parameters,
         linears=linears,
         other=parameters - sum(layer.weights for layer in linears if layer.inner),
@@ -237,10 +242,13 @@ def activations(shape: Architecture, types: Precision, rank: int, tokens: int) -
 
 
 def head_bytes(shape: Architecture, types: Precision, tokens: int) -> float:
-    """TRL's fused head: one tile of logits (and on a processor its copies in float32), the hidden states' gradient."""
-    rows, words = min(tokens, HEAD_TILE[0]), min(shape.vocabulary, HEAD_TILE[1])
-    copies = types.bytes if types.gpu else 4 * 4
-    return float(rows * words * copies + tokens * shape.hidden * (4 + types.bytes))
+    """TRL's fused head: one tile of logits, always 32,768 words wide, and the gradient of the hidden states.
+
+    On a processor the tile's statistics are computed in torch, on copies of the words that there are.
+    """
+    rows = min(tokens, HEAD_TILE[0])
+    copies = 0 if types.gpu else 3 * 4 * rows * min(shape.vocabulary, HEAD_TILE[1])
+    return float(rows * HEAD_TILE[1] * types.bytes + copies + tokens * shape.hidden * (4 + types.bytes))
 
 
 def work_bytes(shape: Architecture, types: Precision, tokens: int, quantised: bool) -> float:
@@ -319,18 +327,17 @@ def predict(
     }
     window = min(profile.context_window, profile.training.max_length + profile.sampling.max_new_tokens)
     samples = profile.generation_batch
-    generation = {
-        "adapter": 4.0 * trained,
+    generation = {  # the lab answers with the adapter merged into unquantised weights
+        "weights": float(shape.parameters * types.bytes),
         "cache": cache_bytes(shape, types, samples * window),
         "logits": float(samples * shape.vocabulary * 4),
-        "working space": work_bytes(shape, types, samples, quantised),
     }
     flops = training_flops(shape, types, rank, load.tokens, load.tokens_in_batch / profile.training.batch_size)
     reached = flops_per_second or ((card.flops * REACHED[0], card.flops * REACHED[1]) if card else None)
     return Fit(
         architecture=shape,
         training={**weights, **step},
-        generation={**weights, **generation},
+        generation=generation,
         adapter_parameters=trained,
         flops=flops,
         seconds=(flops / reached[1], flops / reached[0]) if reached else None,

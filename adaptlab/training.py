@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl import SFTConfig, SFTTrainer
 
-THINKING_OFF = {"enable_thinking": False}  # as in generation: Qwen3 then answers at once
+THINKING_OFF: dict[str, Any] = {"enable_thinking": False}  # as in generation: Qwen3 then answers at once
 
 
 # ---------------------------------------------------------------------------------------------------------- the base

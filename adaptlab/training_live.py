@@ -53,6 +53,7 @@ class LivePlot:
         self._handle: Any = None
 
     def __call__(self, line: Line) -> None:
+        """Take one line in, and draw if the last picture is old enough."""
         self.lines.append(line)
         if time.monotonic() - self._shown >= self.interval:
             self._shown = time.monotonic()

@@ -151,7 +151,14 @@ def fingerprint(trainer: Any) -> str:
     lora = {k: v for k, v in trainer.model.peft_config["default"].to_dict().items() if k != "base_model_name_or_path"}
     rows = [*trainer.lab_rows, None, *trainer.lab_validation, None, trainer.lab_patience]
     chats = [row.model_dump(include={"prompt", "completion"}) if isinstance(row, Row) else row for row in rows]
-    basis = [arguments, lora, chats, trainer.lab_engine, _weights(Path(trainer.model.config._name_or_path)), str(trainer.model.dtype)]
+    basis = [
+        arguments,
+        lora,
+        chats,
+        trainer.lab_engine,
+        _weights(Path(trainer.model.config._name_or_path)),
+        str(trainer.model.dtype),
+    ]
     return files.sha256_bytes(json.dumps(basis, sort_keys=True, default=_stable).encode())
 
 
