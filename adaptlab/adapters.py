@@ -101,6 +101,7 @@ def push(folder: str | Path, repository: str, token: str, *, private: bool = Tru
     path = Path(folder)
     if not any(path.glob("*.safetensors")):
         raise LabError(f"{folder} holds no safetensors: name an adapter's or a merged model's folder.")
+    import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -108,7 +109,7 @@ def push(folder: str | Path, repository: str, token: str, *, private: bool = Tru
     try:
         hub.create_repo(repository, private=private, exist_ok=True)
         hub.upload_folder(repo_id=repository, folder_path=path, allow_patterns=list(UPLOADED))
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
         why = " ".join(str(error).split()).replace(token, "***")[:160]
         raise LabError(f"{repository} could not be uploaded ({why}): check the token and the network.") from None
     return f"{hub.endpoint}/{repository}"
