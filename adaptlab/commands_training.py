@@ -172,6 +172,8 @@ def _rows(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Any],
     from adaptlab.training_batches import split_by_fact
 
     rows = read_training_jsonl(arguments.rows)
+    if not rows:
+        raise LabError(f"{arguments.rows.name} has no rows: give a file with training rows.")
     if arguments.validation_share is None:
         return rows, []
     return split_by_fact(rows, arguments.validation_share, settings.seeds.training)

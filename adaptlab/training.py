@@ -395,6 +395,7 @@ def _quiet() -> Iterator[None]:
     noisy = [logging.getLogger(name) for name in ("bitsandbytes", "trl", "accelerate")]
     before = [logger.level for logger in noisy]
     bars, level = datasets.are_progress_bars_disabled(), hf_logging.get_verbosity()
+    drawn = hf_logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
@@ -404,7 +405,8 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         hf_logging.set_verbosity(level)
-        hf_logging.enable_progress_bar()
+        if drawn:
+            hf_logging.enable_progress_bar()
         if not bars:
             datasets.enable_progress_bars()
         for logger, was in zip(noisy, before, strict=True):

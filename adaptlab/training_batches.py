@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ def trainer_class() -> type[SFTTrainer]:
     """
     import torch
     from trl import SFTTrainer
+
+    _numbered_processors()
 
     class Sampler(torch.utils.data.Sampler):
         def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
@@ -44,6 +47,16 @@ def trainer_class() -> type[SFTTrainer]:
             return Sampler(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
 
     return LengthTrainer
+
+
+@functools.cache
+def _numbered_processors() -> None:
+    """Let torch.load read onto `cpu:1`: accelerate numbers the processes on a CPU so, and resuming loads onto that."""
+    import torch
+
+    torch.serialization.register_package(
+        30, lambda storage: None, lambda storage, place: storage if str(place).startswith("cpu:") else None
+    )
 
 
 def batches_by_length(lengths: Sequence[int], batch: int, seed: str) -> list[int]:

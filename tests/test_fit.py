@@ -274,6 +274,7 @@ def test_predicted_memory_is_near_the_measured_peak_of_a_miniature_run(tmp_path:
 # ------------------------------------------------------------------------------------------------------- command line
 
 
+@pytest.mark.slow
 def test_the_command_answers_for_a_config_and_says_what_is_wrong(adaptlab_command, tmp_path: Path) -> None:
     HUB["Granite-3.2-8B"][0].save_pretrained(tmp_path)
     asked = adaptlab_command("train", "fit", "--config", str(tmp_path), "--profile", "l4", "--json")

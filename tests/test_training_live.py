@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import types
+import os
+from pathlib import Path
 
-import pytest
+import nbformat
 
-from adaptlab import training_live, workbench
-from adaptlab.progress import progress
+from adaptlab import kernel, training_live
+from config import ROOT
 
 
 def line(step: int, **more) -> dict:
@@ -25,41 +25,35 @@ def test_the_picture_holds_loss_validation_and_learning_rate_and_its_title_the_p
     assert figure.get_suptitle() == "step 15 of 20, 1,234 tokens/s, 2.50 GB, 1:35 min left"
 
 
-class Handle:
-    def __init__(self) -> None:
-        self.shown: list[dict] = []
-
-    def update(self, data, raw) -> None:
-        self.shown.append(data)
-
-
-@pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> Handle:
-    """A Jupyter kernel as far as the picture sees one; what it displays is kept."""
-    handle = Handle()
-    display = types.ModuleType("IPython.display")
-    display.display = lambda data, raw, display_id: handle.update(data, raw) or handle
-    ipython = types.ModuleType("IPython")
-    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
-    monkeypatch.setattr(training_live, "INTERVAL", 0.0)
-    return handle
+CELL = """
+import sys
+sys.path.insert(0, {root!r})
+from adaptlab import workbench
+from adaptlab.progress import progress
+bar = progress(total=20, desc="Training")
+moved = workbench.follow(bar)
+line = dict(total_steps=20, memory_bytes=2_500_000_000, eta_seconds=95.0, loss=0.5, learning_rate=1e-3,
+            tokens_per_second=1234.5)
+moved(dict(line, step=5))
+moved(dict(line, step=10))
+{end}
+"""
 
 
-def test_in_jupyter_the_picture_grows_under_the_bar_and_is_gone_at_the_end(kernel: Handle) -> None:
-    with progress(total=20, desc="Training") as bar:
-        moved = workbench.follow(bar)
-        for step in (5, 10):
-            moved(line(step))
-        assert bar.n == 10
-        pictures = [data for data in kernel.shown if "image/png" in data]
-        assert pictures and "tokens/s" in pictures[0]["text/plain"]
-    assert kernel.shown[-1] == {"text/plain": ""}
+def shown_in_a_kernel(folder: Path, end: str, **environment: str) -> list[dict]:
+    """What a real kernel shows under a cell that follows two log lines."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL.format(root=str(ROOT), end=end))])
+    kernel.execute(notebook, folder, {**os.environ, **environment}, lambda cells: None)
+    return [output.get("data", output) for output in notebook.cells[0].outputs]
 
 
-def test_under_adaptlab_run_only_the_bar_moves(kernel: Handle, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    monkeypatch.setenv("LAB_PROGRESS", str(tmp_path / "progress.jsonl"))
-    with progress(total=20, desc="Training") as bar:
-        workbench.follow(bar)(line(5))
-    assert kernel.shown == [] and '"n": 5' in (tmp_path / "progress.jsonl").read_text()
+def test_in_jupyter_the_picture_grows_under_the_bar_and_is_gone_at_the_end(tmp_path: Path) -> None:
+    [*_, picture] = shown_in_a_kernel(tmp_path, end="")
+    assert picture["image/png"] and "1,234 tokens/s" in picture["text/plain"]
+    assert [dict(data) for data in shown_in_a_kernel(tmp_path, end="bar.close()")] == [{"text/plain": ""}] * 2
+
+
+def test_under_adaptlab_run_only_the_bar_moves(tmp_path: Path) -> None:
+    bars = tmp_path / "progress.jsonl"
+    assert shown_in_a_kernel(tmp_path, end="bar.close()", LAB_PROGRESS=str(bars)) == []
+    assert '"n": 10' in bars.read_text()
