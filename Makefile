@@ -73,6 +73,10 @@ requirements: ## Compile the pinned requirements again from the .in files.
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-package torch --no-header --no-annotate \
 	  --constraint requirements.txt requirements-eval.in | grep -vxFf requirements.txt > requirements-eval.txt.part
 	@mv requirements-eval.txt.part requirements-eval.txt
+	@for name in gpu unsloth; do \
+	  $(UV) pip compile --quiet --universal --python-version 3.12 --no-emit-package torch --no-emit-package torchvision \
+	    --no-header --no-annotate "requirements-$$name.in" | sed -E '/^(nvidia-|cuda-|triton==)/d' > "requirements-$$name.txt.part"; \
+	  mv "requirements-$$name.txt.part" "requirements-$$name.txt"; done
 
 clean: ## Remove the environments and caches; results in outputs/ stay.
 	@for venv in "$(VENV)" "$(VENV_DEMO)"; do \

@@ -141,6 +141,7 @@ class Profile:
     needs_gpu: bool = True
     offline: bool = False
     prices: tuple[float, float] | None = None  # the teacher's, for a million tokens read and a million written
+    engine: str = "plain"  # `unsloth` where that is installed beside an NVIDIA GPU, else plain all the same
 
     @property
     def replay_share(self) -> float:
@@ -191,6 +192,7 @@ T4 = Profile(
     training=TrainingSettings(
         epochs=3, batch_size=8, gradient_accumulation=2, learning_rate=2e-4, optimizer="adamw_8bit", max_length=512
     ),
+    engine="unsloth",
     sampling=SamplingSettings(max_new_tokens=256),
     generation_batch=16,
     context_window=4096,
@@ -211,6 +213,7 @@ L4 = Profile(
     training=TrainingSettings(
         epochs=3, batch_size=4, gradient_accumulation=4, learning_rate=2e-4, optimizer="adamw_8bit", max_length=1024
     ),
+    engine="unsloth",
     sampling=SamplingSettings(max_new_tokens=256),
     generation_batch=16,
     context_window=8192,

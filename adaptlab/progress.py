@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +27,7 @@ class Progress:
         self.items = items
         self.total = len(items) if total is None and isinstance(items, Sized) else total
         self.desc = desc
+        self.at_close: list[Callable[[], None]] = []  # what else shows this run, and goes with the bar
         self.n = 0
         self._started = self._shown = time.monotonic()
         self._sink = _sink(self)
@@ -42,6 +43,8 @@ class Progress:
     def close(self) -> None:
         """Take the bar away."""
         self._sink.show(done=True)
+        for close in self.at_close:
+            close()
 
     @property
     def seconds(self) -> float:

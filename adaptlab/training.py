@@ -8,6 +8,7 @@ without it; each such line says what.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from adaptlab import files
+from adaptlab import engines, files, memory
+from adaptlab.precision import Machine, cuda_device, keep_adapter_in_float32, precision_for
 from adaptlab.schemas import Row
+from adaptlab.training_batches import batches_by_length, split_by_fact, trainer_class
 from adaptlab.training_records import (
     OnLog,
     TrainingResult,
@@ -29,12 +32,13 @@ from adaptlab.training_records import (
     result_dict,
     step_of,
 )
-from config import LabError, LoraSettings, Profile, TrainingSettings
+from config import MODELS, LabError, LoraSettings, Profile, TrainingSettings
 
 __all__ = [
     "OnLog",
     "TrainingResult",
     "batches_by_length",
+    "early_stopping",
     "load_base",
     "load_base_nf4",
     "load_student",
@@ -44,6 +48,7 @@ __all__ = [
     "result_dict",
     "run_trainer",
     "sft_config",
+    "split_by_fact",
     "train_qlora",
 ]
 
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from trl import SFTConfig, SFTTrainer
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+THINKING_OFF: dict[str, Any] = {"enable_thinking": False}  # as in generation: Qwen3 then answers at once
 
 
 # ---------------------------------------------------------------------------------------------------------- the base
@@ -68,7 +73,7 @@ def load_base_nf4(
     with _quiet():  # bitsandbytes notes on import that a faster kernel could be downloaded
         import bitsandbytes as bnb
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or (cuda_device() if torch.cuda.is_available() else "cpu")
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -107,11 +112,15 @@ def load_base(
 
 
 def load_student(profile: Profile, model_dir: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The base that a profile trains on: in NF4 where the profile says so, else at its own precision."""
-    dtype = DTYPES[profile.precision]
+    """The base that a profile trains on, by the profile's engine: in NF4 where it says so, else at its precision."""
+    if engines.choose(profile)[0] == "unsloth":
+        return engines.load_unsloth(profile, model_dir)
+    revision = next((spec.revision for spec in MODELS.values() if spec.repository == str(model_dir)), None)
+    options: dict[str, Any] = {"device": _device(profile), "revision": revision}
+    dtype = precision_for(profile.precision).compute
     if profile.quantisation == "nf4":
-        return load_base_nf4(model_dir, compute_dtype=dtype, device=_device(profile))
-    return load_base(model_dir, dtype=dtype, device=_device(profile))
+        return load_base_nf4(model_dir, compute_dtype=dtype, **options)
+    return load_base(model_dir, dtype=dtype, **options)
 
 
 def lora_config(lora: LoraSettings) -> LoraConfig:
@@ -130,16 +139,25 @@ def lora_config(lora: LoraSettings) -> LoraConfig:
 def sft_config(
     training: TrainingSettings, out_dir: str | Path, *, precision: str = "fp32", seed: int = 0, **changes: Any
 ) -> SFTConfig:
-    """TRL's training configuration of a profile.
+    """TRL's training configuration of a profile."""
+    from trl import SFTConfig
+
+    return SFTConfig(**{**sft_arguments(training, out_dir, precision=precision, seed=seed), **changes})
+
+
+def sft_arguments(
+    training: TrainingSettings, out_dir: str | Path, *, precision: str, seed: int, machine: Machine | None = None
+) -> dict[str, Any]:
+    """What `sft_config` hands to TRL, on this machine or on another one.
 
     Rows are batched by length: on a CPU that is faster than packing, whose mask grows with the square of
     the packed batch. A profile with `packing` on suits a GPU.
     """
-    import torch
-    from trl import SFTConfig
-
-    gpu = torch.cuda.is_available() and precision != "fp32"
-    settings = {
+    types = precision_for(precision, machine)
+    several = {"ddp_find_unused_parameters": False, **({} if types.gpu else {"ddp_backend": "gloo"})}
+    return {
+        **types.arguments(),
+        **(several if int(os.environ.get("WORLD_SIZE", "1")) > 1 else {}),
         "output_dir": str(Path(out_dir) / "checkpoints"),
         "num_train_epochs": training.epochs,
         "per_device_train_batch_size": training.batch_size,
@@ -154,11 +172,6 @@ def sft_config(
         "train_sampling_strategy": "random" if training.packing else "group_by_length",
         "completion_only_loss": True,
         "loss_type": "nll",
-        "use_cpu": not gpu,
-        "bf16": gpu and precision == "bf16",  # TRL's default is True
-        "fp16": gpu and precision == "fp16",
-        "gradient_checkpointing": gpu,
-        "dataloader_pin_memory": gpu,
         "logging_steps": 5,
         "save_strategy": "epoch",
         "save_total_limit": 2,
@@ -167,7 +180,18 @@ def sft_config(
         "seed": seed,
         "data_seed": seed,
     }
-    return SFTConfig(**{**settings, **changes})
+
+
+def early_stopping(training: TrainingSettings) -> dict[str, Any]:
+    """Changes for `sft_config`: the loss on validation rows after every epoch, and the best epoch's adapter kept."""
+    return {
+        "eval_strategy": "epoch",
+        "per_device_eval_batch_size": training.batch_size,
+        "eval_packing": False,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+    }
 
 
 # ------------------------------------------------------------------------------------------------------- the trainer
@@ -181,34 +205,38 @@ def make_trainer(
     sft: SFTConfig,
     *,
     on_log: OnLog | None = None,
+    validation: Sequence[Row] = (),
+    patience: int | None = None,
 ) -> SFTTrainer:
-    """TRL's trainer over `rows` in prompt/completion form, the adapter put on `model`."""
-    from datasets import Dataset
-    from transformers import PrinterCallback, ProgressCallback
+    """TRL's trainer over `rows` in prompt/completion form, the adapter put on `model`.
 
-    if not sft.completion_only_loss or sft.assistant_only_loss:
-        raise LabError("Set completion_only_loss=True: otherwise the questions are trained on as well.")
-    fitting = [row for row in rows if sft.max_length is None or _length(tokenizer, row) <= sft.max_length]
-    if not fitting:
-        raise LabError(f"None of the {len(rows)} training rows fits into max_length={sft.max_length}: raise it.")
-    chats = [
-        {side: [m.model_dump() for m in getattr(row, side)] for side in ("prompt", "completion")} for row in fitting
-    ]
+    `validation` rows (`split_by_fact`) are measured as `sft` says (`early_stopping`); training stops once their loss
+    has not fallen for `patience` epochs.
+    """
+    from datasets import Dataset
+    from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+
+    _check(sft, validation, patience)
+    fitting = _fitting(tokenizer, rows, sft, "training")
+    watched = _fitting(tokenizer, validation, sft, "validation") if validation else []
     with _quiet():
-        trainer: Any = _trainer_class()(
-            model=model,
+        adapted = engines.put_adapter_on(model, lora, sft.seed)
+        trainer: Any = trainer_class()(
+            model=adapted or model,
             args=sft,
-            train_dataset=Dataset.from_list(chats),
+            train_dataset=Dataset.from_list(_chats(tokenizer, fitting)),
+            eval_dataset=Dataset.from_list(_chats(tokenizer, watched)) if watched else None,
             processing_class=tokenizer,
-            peft_config=lora,
+            peft_config=None if adapted is not None else lora,
         )
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad:
-            # TRL casts the adapter of a 4-bit base to bf16: fp16 training then crashes, and a resumed run differs.
-            parameter.data = parameter.data.float()
+    keep_adapter_in_float32(trainer.model)
     for printing in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printing)
+    if patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(patience))
     trainer.lab_rows, trainer.lab_left_out, trainer.lab_on_log = fitting, len(rows) - len(fitting), on_log
+    trainer.lab_validation, trainer.lab_patience = watched, patience
+    trainer.lab_engine = "plain" if adapted is None else "unsloth"
     return trainer
 
 
@@ -216,20 +244,28 @@ def run_trainer(trainer: Any, out_dir: str | Path, resume: bool = True) -> Train
     """Train, from the newest whole checkpoint of the same run if there is one, and save adapter, card and log.
 
     In `out_dir`: `adapter/` (safetensors, configuration, tokenizer, README.md), `training_log.jsonl`, `checkpoints/`.
+    Under `torchrun` the first process alone writes there; `out_dir` has to be on a disk that all processes see.
     """
     folder = Path(out_dir)
     checkpoints = Path(trainer.args.output_dir)
-    checkpoint = prepare_checkpoints(checkpoints, fingerprint(trainer), resume)
-    log = recorder(folder / "training_log.jsonl", step_of(checkpoint), trainer.lab_on_log)
+    first = trainer.is_world_process_zero()
+    if first:
+        prepare_checkpoints(checkpoints, fingerprint(trainer), resume)
+    trainer.accelerator.wait_for_everyone()
+    checkpoint = newest_checkpoint(checkpoints)
+    log_path = folder / "training_log.jsonl" if first else None
+    log = recorder(log_path, step_of(checkpoint), trainer.lab_on_log if first else None)
     trainer.add_callback(log)
-    _reset_peak_memory()
+    memory.reset_peak()
     try:
         with _quiet():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         trainer.remove_callback(log)
     result = _result(trainer, folder, log, step_of(checkpoint) or None)
-    _save_adapter(trainer, result)
+    if first:
+        _save_adapter(trainer, result)
+    trainer.accelerator.wait_for_everyone()
     return result
 
 
@@ -241,58 +277,51 @@ def train_qlora(
     on_log: OnLog | None = None,
     resume: bool = True,
     seed: int = 0,
+    validation: Sequence[Row] = (),
+    patience: int | None = None,
+    **changes: Any,
 ) -> TrainingResult:
-    """Everything from a profile: load the base (4-bit where the profile says so), train, save."""
+    """Everything from a profile: load the base (4-bit where the profile says so), train, save.
+
+    The same call trains in one process and in each of several that `torchrun` starts; `changes` are for `SFTConfig`.
+    """
     model, tokenizer = load_student(settings, base_model_dir)
-    sft = sft_config(settings.training, out_dir, precision=settings.precision, seed=seed)
-    trainer = make_trainer(model, tokenizer, rows, lora_config(settings.lora), sft, on_log=on_log)
+    changes = {**(early_stopping(settings.training) if validation else {}), **changes}
+    sft = sft_config(settings.training, out_dir, precision=settings.precision, seed=seed, **changes)
+    watched: dict[str, Any] = {"on_log": on_log, "validation": validation, "patience": patience}
+    trainer = make_trainer(model, tokenizer, rows, lora_config(settings.lora), sft, **watched)
     return run_trainer(trainer, out_dir, resume)
 
 
 # ------------------------------------------------------------------------------------------------------- the details
 
 
-def _trainer_class() -> type[SFTTrainer]:
-    """SFTTrainer whose batches by length depend on seed and epoch alone, so that a resumed run sees the same ones."""
-    import torch
-    from trl import SFTTrainer
-
-    class Sampler(torch.utils.data.Sampler):
-        def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
-            self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
-
-        def __len__(self) -> int:
-            return len(self.lengths)
-
-        def set_epoch(self, epoch: int) -> None:
-            self.epoch = epoch
-
-        def __iter__(self) -> Iterator[int]:
-            return iter(batches_by_length(self.lengths, self.batch, f"{self.seed} {self.epoch}"))
-
-    class LengthTrainer(SFTTrainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
-            if self.args.train_sampling_strategy != "group_by_length":
-                return super()._get_train_sampler(train_dataset)
-            lengths = [len(ids) for ids in dataset["input_ids"]]
-            return Sampler(lengths, self.args.train_batch_size, self.args.seed)
-
-    return LengthTrainer
+def _check(sft: SFTConfig, validation: Sequence[Row], patience: int | None) -> None:
+    """Refuse configurations that train on the wrong tokens, or that never look at the validation rows."""
+    if not sft.completion_only_loss or sft.assistant_only_loss:
+        raise LabError("Set completion_only_loss=True: otherwise the questions are trained on as well.")
+    if sft.packing and sft.packing_strategy not in ("bfd", "bfd_split"):
+        raise LabError(f"Set packing_strategy='bfd': {sft.packing_strategy!r} lets packed rows see each other.")
+    measured = str(getattr(sft.eval_strategy, "value", sft.eval_strategy)) != "no"
+    if measured != bool(validation):
+        raise LabError("Give validation rows and sft_config(..., **early_stopping(training)) together, or neither.")
+    if patience is not None and not sft.load_best_model_at_end:
+        raise LabError("patience needs validation rows and sft_config(..., **early_stopping(training)).")
 
 
-def batches_by_length(lengths: Sequence[int], batch: int, seed: str) -> list[int]:
-    """Indices in an order in which each batch holds rows of nearly one length, and batches come in random order."""
-    import random
+def _fitting(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], sft: SFTConfig, what: str) -> list[Row]:
+    """The rows of at most `max_length` tokens; a longer one would lose its answer's end."""
+    fitting = [row for row in rows if sft.max_length is None or _length(tokenizer, row) <= sft.max_length]
+    if not fitting:
+        raise LabError(f"None of the {len(rows)} {what} rows fits into max_length={sft.max_length}: raise it.")
+    return fitting
 
-    rng = random.Random(seed)
-    order = list(range(len(lengths)))
-    rng.shuffle(order)
-    order.sort(key=lambda index: lengths[index])
-    batches = [order[start : start + batch] for start in range(0, len(order), batch)]
-    last = batches.pop() if batches and len(batches[-1]) < batch else []  # the short batch must stay the last one
-    rng.shuffle(batches)
-    return [index for group in [*batches, last] for index in group]
+
+def _chats(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as TRL wants them, thinking switched off where the chat template knows of it."""
+    switch = {"chat_template_kwargs": THINKING_OFF} if "enable_thinking" in str(tokenizer.chat_template) else {}
+    sides = ("prompt", "completion")
+    return [{**{side: [m.model_dump() for m in getattr(row, side)] for side in sides}, **switch} for row in rows]
 
 
 def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> TrainingResult:
@@ -300,7 +329,7 @@ def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> Traini
     seconds = log.before + perf_counter() - log.start
     lengths = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
     tokens = round(lengths * float(trainer.state.epoch or 0))
-    losses = [line["loss"] for line in log.lines]
+    losses = [line["loss"] for line in log.lines if "loss" in line]
     return TrainingResult(
         adapter_dir=folder / "adapter",
         log_path=folder / "training_log.jsonl",
@@ -312,10 +341,14 @@ def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> Traini
         tokens_per_second=round(tokens / max(seconds, 1e-9), 1),
         trainable_parameters=trainable,
         total_parameters=everything - trainable,
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=memory.peak(),
         rows=len(trainer.lab_rows),
         left_out=trainer.lab_left_out,
         resumed_from=resumed,
+        engine=trainer.lab_engine,
+        validation_rows=len(trainer.lab_validation),
+        best_validation_loss=trainer.state.best_metric if trainer.lab_validation else None,
+        stopped_early=trainer.state.global_step < trainer.state.max_steps,
     )
 
 
@@ -341,32 +374,14 @@ def _save_adapter(trainer: Any, result: TrainingResult) -> None:
 
 def _length(tokenizer: PreTrainedTokenizerBase, row: Row) -> int:
     messages = [message.model_dump() for message in (*row.prompt, *row.completion)]
-    encoded: Any = tokenizer.apply_chat_template(messages, return_dict=True)
+    encoded: Any = tokenizer.apply_chat_template(messages, return_dict=True, **THINKING_OFF)
     return len(encoded["input_ids"])
 
 
 def _device(settings: Profile) -> str:
     import torch
 
-    return "cuda" if torch.cuda.is_available() and settings.needs_gpu else "cpu"
-
-
-def _reset_peak_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _peak_memory() -> int:
-    """Peak bytes on the GPU, else of this process so far."""
-    import resource
-
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return cuda_device() if torch.cuda.is_available() and settings.needs_gpu else "cpu"
 
 
 @contextmanager
@@ -380,6 +395,7 @@ def _quiet() -> Iterator[None]:
     noisy = [logging.getLogger(name) for name in ("bitsandbytes", "trl", "accelerate")]
     before = [logger.level for logger in noisy]
     bars, level = datasets.are_progress_bars_disabled(), hf_logging.get_verbosity()
+    drawn = hf_logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     hf_logging.disable_progress_bar()
     hf_logging.set_verbosity_error()
@@ -389,7 +405,8 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         hf_logging.set_verbosity(level)
-        hf_logging.enable_progress_bar()
+        if drawn:
+            hf_logging.enable_progress_bar()
         if not bars:
             datasets.enable_progress_bars()
         for logger, was in zip(noisy, before, strict=True):

@@ -10,7 +10,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from adaptlab import files
+from adaptlab import files, memory
+from adaptlab.schemas import Row
 
 SMALL_WEIGHTS = 200_000_000  # bytes of a base up to which its content, and not only its size, tells runs apart
 OnLog = Callable[[dict[str, Any]], None]
@@ -18,7 +19,10 @@ OnLog = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run came to. `seconds` counts resumed parts too; `left_out` rows were longer than `max_length`."""
+    """What a run came to. `seconds` counts resumed parts too; `left_out` rows were longer than `max_length`.
+
+    `stopped_early` is true where the validation loss ended the run before its last planned step.
+    """
 
     adapter_dir: Path
     log_path: Path
@@ -34,6 +38,10 @@ class TrainingResult:
     rows: int
     left_out: int
     resumed_from: int | None
+    engine: str = "plain"
+    validation_rows: int = 0
+    best_validation_loss: float | None = None
+    stopped_early: bool = False
 
 
 def result_dict(result: TrainingResult) -> dict[str, Any]:
@@ -44,12 +52,18 @@ def result_dict(result: TrainingResult) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------------------------- log
 
 
-def recorder(path: Path, resumed_step: int, on_log: OnLog | None) -> Any:
-    """A callback that writes the log; on resuming, it goes on after the lines up to the checkpoint."""
+def recorder(path: Path | None, resumed_step: int, on_log: OnLog | None) -> Any:
+    """A callback that writes the log; on resuming, it goes on after the lines up to the checkpoint.
+
+    A line has step, epoch, learning_rate, loss (or eval_loss, on the validation rows), tokens_per_second since the
+    last line, memory_bytes in use, seconds so far (those before a kill included) and eta_seconds to the last planned
+    step, at the mean speed of this process. Without a path (the other processes of `torchrun`) nothing is written.
+    """
     from transformers import TrainerCallback
 
-    kept = [line for line in files.Partial(path).read() if line["step"] <= resumed_step]
-    files.write_jsonl(path, kept)
+    kept = [line for line in files.Partial(path).read() if line["step"] <= resumed_step] if path else []
+    if path:
+        files.write_jsonl(path, kept)
 
     class Recorder(TrainerCallback):
         lines = kept
@@ -68,23 +82,28 @@ def recorder(path: Path, resumed_step: int, on_log: OnLog | None) -> Any:
         on_epoch_end = on_step_end
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if not logs or "loss" not in logs:
+            name = next((name for name in ("loss", "eval_loss") if logs and name in logs), None)
+            if name is None:
                 return
+            line = {"step": state.global_step, "epoch": round(float(state.epoch or 0), 4), name: float(logs[name])}
+            line |= self.pace(state, logs) if name == "loss" else {}
+            done = max(1, state.global_step - resumed_step)
+            spent = perf_counter() - self.start
+            line["memory_bytes"] = memory.in_use()
+            line["seconds"] = round(self.before + spent, 3)
+            line["eta_seconds"] = round(spent / done * (state.max_steps - state.global_step), 1)
+            self.lines.append(line)
+            if path:
+                files.append_jsonl(path, line)
+            if on_log is not None:
+                on_log({**line, "total_steps": state.max_steps})
+
+        def pace(self, state: Any, logs: Any) -> dict[str, float]:
+            """Learning rate, and tokens a second since the last line; TRL counts tokens over all processes."""
             now, tokens = perf_counter(), float(logs.get("num_tokens", 0))
             speed = (tokens - self.last[1]) / max(now - self.last[0], 1e-9)
             self.last = (now, tokens)
-            line = {
-                "step": state.global_step,
-                "epoch": round(float(state.epoch or 0), 4),
-                "loss": float(logs["loss"]),
-                "learning_rate": float(logs.get("learning_rate", 0)),
-                "tokens_per_second": round(speed, 1),
-                "seconds": round(self.before + now - self.start, 3),
-            }
-            files.append_jsonl(path, line)
-            self.lines.append(line)
-            if on_log is not None:
-                on_log({**line, "total_steps": state.max_steps})
+            return {"learning_rate": float(logs.get("learning_rate", 0)), "tokens_per_second": round(speed, 1)}
 
     return Recorder()
 
@@ -100,16 +119,24 @@ def prepare_checkpoints(folder: Path, print_of_run: str, resume: bool) -> Path |
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     for path in folder.glob("checkpoint-*"):
-        if not (same and resume and (path / "trainer_state.json").is_file()):
+        if not (same and resume and is_whole(path)):
             shutil.rmtree(path)
     files.atomic_write_json(marker, {"fingerprint": print_of_run})
     return newest_checkpoint(folder)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole: `trainer_state.json` is written last."""
-    whole = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(whole, key=step_of, default=None)
+    """The newest checkpoint that is whole."""
+    return max((path for path in folder.glob("checkpoint-*") if is_whole(path)), key=step_of, default=None)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a save came to its end: `trainer_state.json` is written last, and a kill may fall into that too."""
+    try:
+        state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+        return bool(state["global_step"] == step_of(checkpoint))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def step_of(checkpoint: Path | None) -> int:
@@ -122,8 +149,16 @@ def fingerprint(trainer: Any) -> str:
     ignored = ("output_dir", "logging_dir", "run_name", "hub_token", "push_to_hub_token", "logging_steps")
     arguments = {k: v for k, v in trainer.args.to_dict().items() if k not in ignored and not k.startswith("save_")}
     lora = {k: v for k, v in trainer.model.peft_config["default"].to_dict().items() if k != "base_model_name_or_path"}
-    chats = [row.model_dump(include={"prompt", "completion"}) for row in trainer.lab_rows]
-    basis = [arguments, lora, chats, _weights(Path(trainer.model.config._name_or_path)), str(trainer.model.dtype)]
+    rows = [*trainer.lab_rows, None, *trainer.lab_validation, None, trainer.lab_patience]
+    chats = [row.model_dump(include={"prompt", "completion"}) if isinstance(row, Row) else row for row in rows]
+    basis = [
+        arguments,
+        lora,
+        chats,
+        trainer.lab_engine,
+        _weights(Path(trainer.model.config._name_or_path)),
+        str(trainer.model.dtype),
+    ]
     return files.sha256_bytes(json.dumps(basis, sort_keys=True, default=_stable).encode())
 
 
@@ -164,12 +199,23 @@ tags: [lora, sft]
 | rows | {len(sources)} ({mix}); {result.left_out} left out as longer than {args.max_length} tokens |
 | LoRA | rank {lora.r}, alpha {lora.lora_alpha}, dropout {lora.lora_dropout} |
 | training | {result.epochs:g} epochs, {result.steps} steps, batch {args.per_device_train_batch_size} x \
-{args.gradient_accumulation_steps}, learning rate {args.learning_rate:g}, {args.optim}, seed {args.seed} |
+{args.gradient_accumulation_steps} x {args.world_size} processes, learning rate {args.learning_rate:g}, {args.optim}, \
+seed {args.seed}, engine {result.engine} |
 | loss at the end | {result.final_loss:.4f} (completion tokens only) |
+| validation | {_validation(result)} |
 | trained parameters | {result.trainable_parameters:,} of {result.total_parameters:,} in the base |
 | time | {result.seconds:.0f} s, {result.tokens_per_second:.0f} tokens/s |
+| peak memory | {result.peak_memory_bytes / 1e9:.2f} GB, of the GPU, or on a processor of the whole process |
 | libraries | {libraries} |
 
 It was trained on synthetic questions about one document. What it knows of that document, and what it lost on the way,
 is measured in `04Evaluation`; it is not meant for any other use.
 """
+
+
+def _validation(result: TrainingResult) -> str:
+    """The card's words about the validation split."""
+    if not result.validation_rows:
+        return "none"
+    best = "" if result.best_validation_loss is None else f", best loss {result.best_validation_loss:.4f}"
+    return f"{result.validation_rows} rows about other facts{best}{', stopped early' if result.stopped_early else ''}"

@@ -391,15 +391,10 @@ def training_steps(rows: int, training: TrainingSettings) -> int:
 
 
 def follow(bar: Any) -> Callable[[dict[str, Any]], None]:
-    """A call-back for the trainer's log lines that moves a progress bar to the line's step."""
-    reached = 0
+    """A call-back for the trainer's log lines that moves a progress bar, and in JupyterLab draws the loss."""
+    from adaptlab import training_live
 
-    def moved(line: dict[str, Any]) -> None:
-        nonlocal reached
-        bar.update(max(0, line["step"] - reached))
-        reached = max(reached, line["step"])
-
-    return moved
+    return training_live.follow(bar)
 
 
 def with_cost(result: TrainingResult) -> Path:

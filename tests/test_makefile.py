@@ -6,6 +6,7 @@ import functools
 import http.server
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,7 +51,10 @@ def pins(name: str) -> dict[str, set[str]]:
 # ------------------------------------------------------------------------------------------- requirements
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-demo.txt", "requirements-eval.txt"])
+GPU_FILES = ("gpu", "unsloth")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", *(f"requirements-{n}.txt" for n in ("demo", "eval", *GPU_FILES))])
 def test_requirements_are_pinned_without_index_lines_pytorch_or_cuda(name):
     lines = (ROOT / name).read_text("utf-8").splitlines()
     assert lines and all(re.match(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; .+)?$", line) for line in lines)
@@ -74,6 +78,51 @@ def test_what_only_the_tests_need_never_changes_a_version_of_the_lab():
     lab, more = pins("requirements.txt"), pins("requirements-eval.txt")
     assert "lm-eval" in more
     assert [name for name, versions in more.items() if name in lab and versions != lab[name]] == []
+
+
+@pytest.mark.parametrize("name", GPU_FILES)
+def test_every_wanted_pin_of_a_gpu_is_in_its_compiled_requirements(name):
+    text = (ROOT / f"requirements-{name}.in").read_text("utf-8")
+    base = (ROOT / "requirements.in").read_text("utf-8") if "-r requirements.in" in text else ""
+    wanted = dict(re.findall(r"^([a-z][\w-]*)==(\S+)$", base + text, re.MULTILINE))
+    compiled = pins(f"requirements-{name}.txt")
+    assert len(wanted) > 8 and wanted["torch"] == setup_env.TORCH.partition("==")[2]
+    assert {n: v for n, v in wanted.items() if n != "torch" and compiled.get(n) != {v}} == {}
+
+
+def test_unsloth_stands_beside_the_versions_that_it_allows():
+    unsloth, lab = pins("requirements-unsloth.txt"), pins("requirements-gpu.txt")
+    assert unsloth["unsloth"] == unsloth["unsloth-zoo"] and unsloth["trl"] == {"1.15.0"} != lab["trl"]
+    for shared in ("transformers", "peft", "datasets", "accelerate", "bitsandbytes", "sdg-hub", "its-hub"):
+        assert unsloth[shared] == lab[shared]
+
+
+def test_what_unsloth_needs_besides_trl_is_what_the_lab_needs():
+    """requirements-unsloth.in cannot include requirements.in, whose trl unsloth refuses; so the two are kept alike."""
+    names = [
+        {line for line in (ROOT / file).read_text("utf-8").splitlines() if re.match(r"[a-z]", line)}
+        for file in ("requirements.in", "requirements-unsloth.in")
+    ]
+    assert names[0] - names[1] == {"trl==1.16.0"}
+    assert {re.split("==", line)[0] for line in names[1] - names[0]} == {"unsloth", "unsloth-zoo", "trl"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GPU_FILES)
+def test_the_requirements_of_a_gpu_resolve_for_python_3_12(name, tmp_path):
+    uv = shutil.which(os.environ.get("UV", "uv"))
+    if uv is None:
+        pytest.skip("uv is not installed")
+    kept = tmp_path / "constraints.txt"  # what is committed has to be a solution still
+    kept.write_text((ROOT / f"requirements-{name}.txt").read_text("utf-8"))
+    options = ["--quiet", "--universal", "--python-version", "3.12", "--no-header", "--no-annotate"]
+    command = [uv, "pip", "compile", *options, "--constraint", str(kept), str(ROOT / f"requirements-{name}.in")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode and "No solution found" not in done.stderr:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+    lines = set(done.stdout.split("\n"))
+    assert [line for line in kept.read_text().splitlines() if line not in lines] == []
 
 
 # ------------------------------------------------------------------------------------------- make

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from adaptlab import training
+from adaptlab.precision import Machine, precision_for
 from adaptlab.schemas import Message, Row
-from config import MINI, MODELS_DIR, ROOT, LabError
+from config import MINI, MODELS_DIR, ROOT, T4, LabError
 
 torch.set_num_threads(1)
 TEMPLATE = (
@@ -190,6 +191,29 @@ def test_gradients_are_the_same_before_and_after_a_generation(base: Path, tmp_pa
         torch.testing.assert_close(before[name], after[name], rtol=1e-6, atol=1e-9)
 
 
+def test_the_logits_of_packed_rows_are_those_of_each_row_alone(base: Path, tmp_path: Path) -> None:
+    trainer = trainer_of(base, tmp_path, rows=ROWS[:4], packing=True, max_length=256)
+    assert len(trainer.train_dataset) < 4
+    model = trainer.model.eval()
+    for pack in trainer.train_dataset:
+        batch = trainer.data_collator([pack])
+        assert "attention_mask" not in batch  # the borders are in position_ids alone
+        with torch.no_grad():
+            packed = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits[0]
+            start = 0
+            for length in pack["seq_lengths"]:
+                alone = model(input_ids=batch["input_ids"][:, start : start + length]).logits[0]
+                torch.testing.assert_close(packed[start : start + length], alone, rtol=1e-4, atol=1e-4)
+                start += length
+            run_on = model(input_ids=batch["input_ids"]).logits[0]
+        assert (run_on - packed).abs().max() > 0.01  # so the test would see a leak
+
+
+def test_a_packing_that_lets_rows_see_each_other_is_refused(random_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="packing_strategy='bfd'"):
+        trainer_of(random_base, tmp_path, changes={"packing": True, "packing_strategy": "wrapped"})
+
+
 def test_packed_rows_do_not_see_each_other(random_base: Path, tmp_path: Path) -> None:
     packed = trainer_of(random_base, tmp_path / "a", rows=ROWS[:4], packing=True, max_length=256)
     single = trainer_of(random_base, tmp_path / "b", rows=ROWS[:4])
@@ -202,14 +226,80 @@ def test_packed_rows_do_not_see_each_other(random_base: Path, tmp_path: Path) ->
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("precision", "bf16", "fp16"), [("fp32", False, False), ("bf16", True, False)])
-def test_precision_follows_the_profile_and_what_the_machine_has(
-    tmp_path: Path, precision: str, bf16: bool, fp16: bool
+T4_CARD, L4_CARD, PROCESSOR = Machine(gpu=True, bf16=False), Machine(gpu=True, bf16=True), Machine(gpu=False)
+
+
+@pytest.mark.parametrize(
+    ("precision", "machine", "compute", "bf16", "fp16"),
+    [
+        ("fp16", T4_CARD, "float16", False, True),
+        ("bf16", L4_CARD, "bfloat16", True, False),
+        ("fp16", L4_CARD, "float16", False, True),
+        ("fp32", L4_CARD, "float32", False, False),
+        ("bf16", PROCESSOR, "float32", False, False),
+        ("fp16", PROCESSOR, "float32", False, False),
+    ],
+)
+def test_number_types_follow_the_profile_and_the_card(
+    tmp_path: Path, precision: str, machine: Machine, compute: str, bf16: bool, fp16: bool
 ) -> None:
-    sft = training.sft_config(MINI.training, tmp_path, precision=precision)
-    gpu = torch.cuda.is_available() and precision != "fp32"
-    assert (sft.bf16, sft.fp16, sft.use_cpu) == (bf16 and gpu, fp16 and gpu, not gpu)
-    assert (sft.loss_type, sft.completion_only_loss, sft.packing_strategy) == ("nll", True, "bfd")
+    types = precision_for(precision, machine)
+    assert (types.compute, types.adapter) == (compute, "float32")
+    built = training.sft_arguments(T4.training, tmp_path, precision=precision, seed=0, machine=machine)
+    on_card = machine.gpu and precision != "fp32"
+    assert (built["bf16"], built["fp16"], built["use_cpu"]) == (bf16, fp16, not on_card)
+    assert built["gradient_checkpointing"] is on_card
+    assert (built["loss_type"], built["completion_only_loss"], built["packing_strategy"]) == ("nll", True, "bfd")
+
+
+def test_bfloat16_is_not_asked_of_a_card_that_only_emulates_it() -> None:
+    with pytest.raises(LabError, match="no bfloat16: choose a profile with fp16, such as LAB_PROFILE=t4"):
+        precision_for("bf16", T4_CARD)
+
+
+@pytest.mark.parametrize("compute", ["float16", "bfloat16", "float32"])
+def test_a_half_precision_base_gets_an_adapter_in_float32_that_the_gradient_scaler_takes(
+    random_base: Path, tmp_path: Path, compute: str
+) -> None:
+    """On a T4 the scaler refuses the bfloat16 gradients of the adapter that TRL leaves on a 4-bit base."""
+    model, tokenizer = training.load_base_nf4(random_base, compute_dtype=compute, device="cpu")
+    sft = training.sft_config(profile().training, tmp_path, seed=7)
+    trainer = training.make_trainer(model, tokenizer, ROWS, training.lora_config(MINI.lora), sft)
+    trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    assert {p.dtype for p in trained} == {torch.float32}
+    optimizer, scaler = torch.optim.AdamW(trained, lr=1e-3), torch.amp.GradScaler("cpu", init_scale=256.0)
+    before = [p.detach().clone() for p in trained]
+    batch = trainer.data_collator([trainer.train_dataset[0]])
+    with torch.autocast("cpu", getattr(torch, compute), enabled=compute != "float32"):
+        loss = trainer.model.train()(**batch).loss
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    assert {p.grad.dtype for p in trained} == {torch.float32}
+    assert all(torch.isfinite(p.grad).all() for p in trained)
+    scaler.step(optimizer)
+    assert any(not torch.equal(a, b) for a, b in zip(before, trained, strict=True))
+
+
+def test_the_t4_profile_has_the_defaults_of_the_lesson() -> None:
+    lora, plan = T4.lora, T4.training
+    assert (lora.r, lora.alpha, lora.target_modules, T4.precision) == (16, 32, "all-linear", "fp16")
+    assert (plan.epochs, plan.batch_size, plan.gradient_accumulation, plan.max_length) == (3, 8, 2, 512)
+    assert (plan.learning_rate, plan.optimizer) == (2e-4, "adamw_8bit")
+
+
+def test_a_reasoning_model_is_trained_to_answer_at_once(random_base: Path, tmp_path: Path) -> None:
+    """With the chat template of Qwen3, as TRL ships it: prompts end with an empty thought, as they do in generation."""
+    import trl
+
+    model, tokenizer = training.load_base_nf4(random_base, device="cpu")
+    tokenizer.chat_template = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text("utf-8")
+    sft = training.sft_config(profile().training, tmp_path, seed=7)
+    trainer = training.make_trainer(model, tokenizer, ROWS[:3], training.lora_config(MINI.lora), sft)
+    for example, source in zip(trainer.train_dataset, ROWS, strict=False):
+        trained = [token for token in example["labels"] if token != -100]
+        asked = tokenizer.decode(example["input_ids"][: -len(trained)])
+        assert asked.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+        assert tokenizer.decode(trained) == source.completion[0].content + "<|im_end|>\n"
 
 
 # ----------------------------------------------------------------------------------------------------------- batches
@@ -260,10 +350,14 @@ def test_a_run_leaves_an_adapter_a_card_and_a_log_without_a_path_of_this_machine
     card = (adapter / "README.md").read_text()
     assert "22 (22 synthetic)" in card and "rank 16" in card and "18 steps" in card
     lines = log_lines(undisturbed)
-    assert set(lines[0]) == {"step", "epoch", "loss", "learning_rate", "tokens_per_second", "seconds"}
+    pace = {"learning_rate", "tokens_per_second", "seconds", "memory_bytes", "eta_seconds"}
+    assert set(lines[0]) == {"step", "epoch", "loss", *pace}
     assert [line["step"] for line in lines] == [5, 6, 10, 12, 15, 18]
     assert all(line["tokens_per_second"] > 0 for line in lines)
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
+    assert all(line["memory_bytes"] > 1e7 for line in lines)
+    left = [line["eta_seconds"] for line in lines]
+    assert left == sorted(left, reverse=True) and left[0] > left[-1] == 0
 
 
 def test_a_result_says_what_was_trained(undisturbed: Path) -> None:
@@ -306,31 +400,61 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from tests.test_training import ROWS, profile
+from tests.test_training import ROWS, kill_in_the_save, profile
 from adaptlab import training
+where = sys.argv[4]
 def stop(line):
-    if line["step"] == 10:
+    if line["step"] == 10 and where == "step":
         os.kill(os.getpid(), signal.SIGKILL)
+if where not in ("step", "never"):
+    kill_in_the_save(where, "checkpoint-12")
 training.train_qlora(ROWS, sys.argv[1], sys.argv[2], profile(), stop, seed=7)
 """
 
 
-def kill_at_step_10(base: Path, folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(base), str(folder), str(ROOT)], capture_output=True)
+def kill_in_the_save(name: str, checkpoint: str) -> None:
+    """From now on this process dies, as by kill -9, halfway through writing the file `name` of a checkpoint."""
+    import builtins
+    import io
+    import os
+    import signal
+
+    def die(path: object, half: bytes) -> None:
+        Path(str(path)).write_bytes(half)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    opened, saved = io.open, torch.save
+
+    def opening(file, *args, **kwargs):
+        if str(file).endswith(f"{checkpoint}/{name}"):
+            die(file, b'{"epoch": 2.0, "glob')
+        return opened(file, *args, **kwargs)
+
+    def saving(value, file, *args, **kwargs):
+        if str(file).endswith(f"{checkpoint}/{name}"):
+            buffer = io.BytesIO()
+            saved(value, buffer)
+            die(file, buffer.getvalue()[: buffer.tell() // 2])
+        return saved(value, file, *args, **kwargs)
+
+    builtins.open, torch.save = opening, saving
+
+
+def kill_a_run(base: Path, folder: Path, where: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(base), str(folder), str(ROOT), where]
+    done = subprocess.run(command, capture_output=True)
     assert done.returncode == -9, done.stderr.decode()
     assert not (folder / "adapter").exists()
 
 
-@pytest.mark.parametrize("in_a_save", [False, True])
+@pytest.mark.parametrize("where", ["step", "optimizer.pt", "trainer_state.json"])
 def test_a_killed_run_ends_like_an_undisturbed_one(
-    random_base: Path, tmp_path: Path, undisturbed: Path, in_a_save: bool
+    random_base: Path, tmp_path: Path, undisturbed: Path, where: str
 ) -> None:
-    kill_at_step_10(random_base, tmp_path)
-    if in_a_save:  # what a kill in the middle of writing leaves: the newest checkpoint, without its last file
-        torn = tmp_path / "checkpoints" / "checkpoint-9"
-        torn.mkdir()
-        (torn / "adapter_model.safetensors").write_bytes(b"torn")
-    assert training.newest_checkpoint(tmp_path / "checkpoints").name == "checkpoint-6"
+    kill_a_run(random_base, tmp_path, where)
+    checkpoints = tmp_path / "checkpoints"
+    assert (where == "step") or (checkpoints / "checkpoint-12" / where).stat().st_size > 0  # torn, but there
+    assert training.newest_checkpoint(checkpoints).name == "checkpoint-6"
     result = training.train_qlora(ROWS, random_base, tmp_path, profile(), seed=7)
     assert (result.resumed_from, result.steps) == (6, 18)
     whole, resumed = adapter_weights(undisturbed), adapter_weights(tmp_path)
@@ -385,9 +509,8 @@ def test_resume_false_starts_afresh(random_base: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_prints_nothing(random_base: Path, tmp_path: Path) -> None:
-    script = KILLED.replace('line["step"] == 10', "False")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script, str(random_base), str(tmp_path), str(ROOT)],
+        [sys.executable, "-W", "ignore", "-c", KILLED, str(random_base), str(tmp_path), str(ROOT), "never"],
         capture_output=True,
         text=True,
     )
@@ -408,3 +531,51 @@ def test_a_base_that_cannot_be_loaded_is_one_sentence(random_base: Path, tmp_pat
             weights.write_bytes(data[: len(data) // 2])
     with pytest.raises(LabError, match="broken-granite cannot be loaded"):
         training.load_base_nf4(broken, device="cpu")
+
+
+# ------------------------------------------------------------------------------------------------ validation by fact
+
+
+def about(index: int, facts: list[str]) -> Row:
+    return row(index).model_copy(update={"fact_ids": facts})
+
+
+def test_no_fact_is_on_both_sides_of_the_validation_split() -> None:
+    rows = [about(i, [f"f{i // 3}"]) for i in range(60)]
+    rows += [about(60, ["f0", "f1"]), row(61), row(62).model_copy(update={"chunk_id": "c1"})]
+    kept, held = training.split_by_fact(rows, 0.2, seed=3)
+    facts = [{name for r in side for name in r.fact_ids} for side in (kept, held)]
+    assert not facts[0] & facts[1] and len(kept) + len(held) == len(rows)
+    assert 0.1 < len(held) / len(rows) < 0.35
+    assert training.split_by_fact(rows, 0.2, seed=3) == (kept, held) != training.split_by_fact(rows, 0.2, seed=4)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 9), (1.5, 9), (0.9, 3)])
+def test_a_split_that_leaves_one_side_empty_is_refused(share: float, count: int) -> None:
+    with pytest.raises(LabError, match="validation share|too few to hold any back"):
+        training.split_by_fact([about(i, ["f0"]) for i in range(count)], share)
+
+
+def test_training_stops_when_the_validation_loss_no_longer_falls_and_keeps_the_best_epoch(
+    random_base: Path, tmp_path: Path
+) -> None:
+    kept, held = training.split_by_fact([about(i, [f"f{i // 2}"]) for i in range(22)], 0.2, seed=1)
+    steep = profile(epochs=12, learning_rate=5e-2)
+    result = training.train_qlora(kept, random_base, tmp_path, steep, seed=7, validation=held, patience=1)
+    watched = [line["eval_loss"] for line in log_lines(tmp_path) if "eval_loss" in line]
+    assert result.stopped_early and len(watched) == result.epochs < 12
+    assert watched[-1] >= min(watched) == pytest.approx(result.best_validation_loss)
+    best = 1 + watched.index(min(watched))
+    from safetensors.torch import load_file
+
+    saved = load_file(next((tmp_path / "checkpoints").glob(f"checkpoint-{best * 5}")) / "adapter_model.safetensors")
+    assert all(torch.equal(weight, saved[name]) for name, weight in adapter_weights(tmp_path).items())
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert f"{len(held)} rows about other facts" in card and "stopped early" in card
+
+
+def test_validation_rows_without_their_settings_are_refused(random_base: Path, tmp_path: Path) -> None:
+    model, tokenizer = training.load_base_nf4(random_base, device="cpu")
+    sft = training.sft_config(MINI.training, tmp_path)
+    with pytest.raises(LabError, match="early_stopping"):
+        training.make_trainer(model, tokenizer, ROWS, training.lora_config(MINI.lora), sft, validation=ROWS[:2])

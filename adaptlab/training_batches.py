@@ -1,0 +1,118 @@
+"""Which rows a training step sees: batches by length, the same on every resume, and a validation split by fact."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from adaptlab.schemas import Row
+from config import LabError
+
+if TYPE_CHECKING:
+    from trl import SFTTrainer
+
+
+def trainer_class() -> type[SFTTrainer]:
+    """SFTTrainer whose batches by length depend on seed and epoch alone, so that a resumed run sees the same ones.
+
+    Under several processes the batches are those of one process with the same number of rows a step, dealt out in
+    turn. An epoch's last batch, if it is short, is then filled up with rows of its start (accelerate's even_batches).
+    """
+    import torch
+    from trl import SFTTrainer
+
+    _numbered_processors()
+
+    class Sampler(torch.utils.data.Sampler):
+        def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+            self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+        def __len__(self) -> int:
+            return len(self.lengths)
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(batches_by_length(self.lengths, self.batch, f"{self.seed} {self.epoch}"))
+
+    class LengthTrainer(SFTTrainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+            if self.args.train_sampling_strategy != "group_by_length":
+                return super()._get_train_sampler(train_dataset)
+            lengths = [len(ids) for ids in dataset["input_ids"]]
+            return Sampler(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
+
+    return LengthTrainer
+
+
+@functools.cache
+def _numbered_processors() -> None:
+    """Let torch.load read onto `cpu:1`: accelerate numbers the processes on a CPU so, and resuming loads onto that."""
+    import torch
+
+    torch.serialization.register_package(
+        30, lambda storage: None, lambda storage, place: storage if str(place).startswith("cpu:") else None
+    )
+
+
+def batches_by_length(lengths: Sequence[int], batch: int, seed: str) -> list[int]:
+    """Indices in an order in which each batch holds rows of nearly one length, and batches come in random order."""
+    rng = random.Random(seed)
+    order = list(range(len(lengths)))
+    rng.shuffle(order)
+    order.sort(key=lambda index: lengths[index])
+    batches = [order[start : start + batch] for start in range(0, len(order), batch)]
+    last = batches.pop() if batches and len(batches[-1]) < batch else []  # the short batch must stay the last one
+    rng.shuffle(batches)
+    return [index for group in [*batches, last] for index in group]
+
+
+def split_by_fact(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row], list[Row]]:
+    """`rows` as (training, validation), with about `share` of the facts, and all rows that name them, in validation.
+
+    A row without facts goes by the chunk it came from, else by its question, so that no fact is on both sides. What
+    the validation loss then tells is how well the *form* of answers generalises: the values of facts that were never
+    trained cannot be known. It rises once phrasings are memorised. Replay rows count like any other.
+    """
+    if not 0 < share < 1:
+        raise LabError(f"The validation share is {share}: give a number between 0 and 1, such as 0.1.")
+    groups = _groups(rows)
+    names = sorted(set(groups))
+    wanted = max(1, round(share * len(names)))
+    if wanted >= len(names):
+        raise LabError(f"The {len(rows)} rows are about {len(names)} facts, too few to hold any back: take more rows.")
+    held = set(random.Random(f"validation {seed}").sample(names, wanted))
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for row, group in zip(rows, groups, strict=True):
+        sides[group in held].append(row)
+    return sides
+
+
+def _groups(rows: Sequence[Row]) -> list[str]:
+    """For each row the name of its group: rows that share a fact, directly or through others, share a group."""
+    parent: dict[str, str] = {}
+
+    def top(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    keys = [_keys(row) for row in rows]
+    for names in keys:
+        first = top(names[0])
+        for name in names[1:]:
+            parent[top(name)] = first
+    return [top(names[0]) for names in keys]
+
+
+def _keys(row: Row) -> list[str]:
+    if row.fact_ids:
+        return [f"fact {name}" for name in row.fact_ids]
+    if row.chunk_id:
+        return [f"chunk {row.chunk_id}"]
+    return [f"question {' '.join(row.prompt[-1].content.split()).casefold()}"]
