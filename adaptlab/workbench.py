@@ -128,6 +128,15 @@ def calls_dir(lab: Lab) -> Path:
     return lab.settings.live_dir / ".calls" / fingerprint.digest([spec.name, weights, where])[:16]
 
 
+def tokenizer(lab: Lab) -> Any:
+    """The student's tokenizer, to count what a row takes; None where the student lives behind an endpoint."""
+    from transformers import AutoTokenizer
+
+    spec = lab.settings.student
+    origin: dict[str, Any] = {"local_files_only": True} if spec.shipped else {"revision": spec.revision}
+    return None if spec.remote else AutoTokenizer.from_pretrained(spec.location, **origin)
+
+
 def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
     """A local generator for a role or model name, or the endpoint's if that is where the model lives."""
     from adaptlab import generation, models

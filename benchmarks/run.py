@@ -37,7 +37,7 @@ PARTS = (
     Part("seed rows of a whole book", "documents", 20, True),
 )
 
-RATIOS = ("generation", "synthesis")  # further benchmarks, which print ratios beside their targets: scripts in this folder
+RATIOS = ("generation", "synthesis")  # scripts in this folder that print ratios beside their targets
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ def _documents() -> tuple[float, int]:
     told = json.loads(done.stdout)
     print(f"  {', '.join(told['files'])}: {told['peak_megabytes']:.0f} MB, {told['verdict']}", file=sys.stderr)
     return told["seconds"], 0 if told["verdict"] in ("within", "over") else 1
+
+
 def ratios(name: str) -> int:
     """Run a benchmark of ratios, which prints its own table; its exit code is 0 where every target was reached."""
     print(f"\nMeasuring {name}.", file=sys.stderr, flush=True)

@@ -689,10 +689,11 @@ def replay_rows(count: int) -> list[Row]:
 def test_training_rows_are_closed_book_with_their_origin_and_mixed_with_replay() -> None:
     pairs = [(FAST[0], f"How fast is the Keelwidow, {i}?", FAST[2]) for i in range(8)]
     kept = synthesis.apply_filters(generated(*pairs, ("Keelwid: x", "?", "!")), facts=FACTS)
-    rows = synthesis.to_training_rows(kept, replay_rows(10), proportion=0.5, seed=3)
+    own_rows, replay = synthesis.to_training_rows(kept), synthesis.Part("replay", replay_rows(10), 0.5)
+    rows = synthesis.mix(own_rows, [replay], seed=3)
     assert len(rows) == 12 and [r.source for r in rows].count("replay") == 4
-    assert rows == synthesis.to_training_rows(kept, replay_rows(10), proportion=0.5, seed=3)
-    assert [r.id for r in rows] != [r.id for r in synthesis.to_training_rows(kept, replay_rows(10), 0.5, seed=4)]
+    assert rows == synthesis.mix(own_rows, [replay], seed=3)
+    assert [r.id for r in rows] != [r.id for r in synthesis.mix(own_rows, [replay], seed=4)]
     own = next(row for row in rows if row.source == "synthetic")
     assert own.prompt[0].content.startswith("How fast is the Keelwidow") and "**" not in own.prompt[0].content
     assert own.completion == [Message(role="assistant", content=FAST[2])]
@@ -702,8 +703,8 @@ def test_training_rows_are_closed_book_with_their_origin_and_mixed_with_replay()
 
 def test_too_little_replay_and_no_kept_row_are_sentences() -> None:
     kept = synthesis.apply_filters(generated(FAST))
-    with pytest.raises(LabError, match="asks for 3 replay rows, but there are 2"):
-        synthesis.to_training_rows(kept, replay_rows(2), proportion=3.0)
+    with pytest.raises(LabError, match="replay"):
+        synthesis.mix(synthesis.to_training_rows(kept), [synthesis.Part("replay", replay_rows(2), 3.0)])
     with pytest.raises(LabError, match="No synthetic row was kept"):
         synthesis.to_training_rows(kept.assign(kept=False))
 

@@ -96,10 +96,10 @@ def _converter() -> Any:
             return re.sub(r"^(\s*)(#{1,6}\s)", r"\1\\\2", text)
 
         def convert_td(self, el: Any, text: str, parent_tags: Any) -> str:
-            return str(super().convert_td(el, _cell(text), parent_tags))
+            return str(super().convert_td(el, _cell(text), parent_tags))  # type: ignore[misc]
 
         def convert_th(self, el: Any, text: str, parent_tags: Any) -> str:
-            return str(super().convert_th(el, _cell(text), parent_tags))
+            return str(super().convert_th(el, _cell(text), parent_tags))  # type: ignore[misc]
 
     return Converter
 

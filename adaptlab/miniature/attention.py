@@ -95,11 +95,12 @@ def fuse_elementwise() -> None:
     def joined(self: Any, hidden: Tensor) -> Tensor:
         return self.down_proj(gated(*self.gate_up_proj(hidden).chunk(2, dim=-1)))
 
-    for module, kind, feed_forward in (
+    family: tuple[tuple[Any, str, Any], ...] = (
         (modeling_granite, "Granite", separate),
         (modeling_qwen2, "Qwen2", separate),
         (modeling_phi3, "Phi3", joined),
-    ):
+    )
+    for module, kind, feed_forward in family:
         norm = getattr(module, f"{kind}RMSNorm")
         norm.forward = torch.compile(norm.forward, dynamic=True)
         getattr(module, f"{kind}MLP").forward = feed_forward

@@ -11,6 +11,7 @@ from adaptlab.synthesis.accounting import (
     outcomes,
     rejected,
 )
+from adaptlab.synthesis.cleaning import changes as cleaning_changes, cleaned
 from adaptlab.synthesis.coverage import (
     by_chunk,
     by_section,
@@ -34,7 +35,9 @@ from adaptlab.synthesis.flows import (
     own_flows,
     paraphrase_seeds,
 )
+from adaptlab.synthesis.mixing import Part, mix, mix_table
 from adaptlab.synthesis.pairs import Piece, parse_pairs
+from adaptlab.synthesis.quality import few_shot_texts, report as quality_report, screen
 from adaptlab.synthesis.rows import (
     against_facts,
     read_pairs_csv,
@@ -49,6 +52,14 @@ from config import DOCUMENT_FOLDER
 QA_FLOW = DOCUMENT_FOLDER / "flows" / "question_answer_pairs" / "flow.yaml"
 
 __all__ = [
+    "Part",
+    "mix",
+    "mix_table",
+    "few_shot_texts",
+    "screen",
+    "quality_report",
+    "cleaned",
+    "cleaning_changes",
     "CHECKS",
     "KNOWLEDGE_TUNING",
     "OUTCOMES",

@@ -45,6 +45,26 @@ def turn_down(rows: pd.DataFrame, checks: Sequence[str] = CHECKS) -> pd.DataFram
     return rows.assign(kept=[k and not r for k, r in zip(was, reasons, strict=True)], reason=reasons)
 
 
+def screen(
+    rows: pd.DataFrame,
+    *,
+    questions: Sequence[Question] = (),
+    names: Sequence[str] = (),
+    few_shot: Mapping[str, str] | None = None,
+    tokenizer: Any = None,
+    longest: int,
+    expected: Sequence[str] = ("en",),
+) -> pd.DataFrame:
+    """Every check of this module that needs no whole document, one after another, and what they turn down.
+
+    `names` may stand in rows and questions alike; `longest` is in tokens with a `tokenizer`, else in words.
+    """
+    rows = lengths(readable(rows), tokenizer=tokenizer, longest=longest)
+    rows = personal_data(languages(rows, expected=expected))
+    rows = contaminated(rows, questions, names=names, few_shot=few_shot)
+    return turn_down(near_duplicates(turn_down(rows), names=names))
+
+
 def report(rows: pd.DataFrame, checks: Sequence[str] = CHECKS) -> pd.DataFrame:
     """How many rows got which verdict of which check (check, verdict, rows); each check's counts add up to all."""
     import pandas as pd

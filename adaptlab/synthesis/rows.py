@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,24 +18,12 @@ if TYPE_CHECKING:
 PAIR_COLUMNS = ("subject", "question", "answer")
 
 
-def to_training_rows(
-    kept: pd.DataFrame, replay: Sequence[Row] = (), proportion: float = 0.0, seed: int = 0
-) -> list[Row]:
-    """Closed-book rows of the kept pairs and `proportion` replay rows for each of them, shuffled by `seed`.
-
-    Replay rows are drawn without repetition. If `kept` has a column `kept`, only the rows it marks are taken.
-    """
+def to_training_rows(kept: pd.DataFrame) -> list[Row]:
+    """Closed-book rows of the kept pairs; `mixing.mix` adds others. A column `kept` says which rows are meant."""
     frame = kept[kept["kept"].astype(bool)] if "kept" in kept.columns else kept
     if frame.empty:
         raise LabError("No synthetic row was kept: look at the funnel, then generate again with other settings.")
-    rows = [_training_row(row) for row in frame.to_dict("records")]
-    wanted = round(proportion * len(rows))
-    if proportion < 0 or wanted > len(replay):
-        raise LabError(f"A proportion of {proportion} asks for {wanted} replay rows, but there are {len(replay)}.")
-    rng = random.Random(seed)
-    mixed = rows + rng.sample(list(replay), wanted)
-    rng.shuffle(mixed)
-    return mixed
+    return [_training_row(row) for row in frame.to_dict("records")]
 
 
 def _training_row(row: dict[str, Any]) -> Row:
