@@ -30,16 +30,9 @@ import config
 from adaptlab import committed, kernel, report
 from adaptlab.capture import record_timing
 from adaptlab.files import atomic_write_text
+from adaptlab.sections import NOTEBOOKS
 from config import LabError, Settings
 
-NOTEBOOKS = (
-    "00Setup/00_Recap_and_Evidence.ipynb",
-    "01Inference_Time_Scaling/01_BestOfN.ipynb",
-    "02SyntheticDataGen/01SDGHub.ipynb",
-    "03ModelAdaptation/01ModelAdaptation.ipynb",
-    "04Evaluation/01_Evaluation.ipynb",
-    "05Conclusion/01_Synthesis.ipynb",
-)
 QUIET_SECONDS = 15.0  # between two lines of progress where there is no terminal
 
 
