@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import config
-from adaptlab import commands_eval
+from adaptlab import commands_eval, commands_teaching
 from adaptlab.commands import add, show
 from config import LabError
 
@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add(verbs, "all", "check everything that is stored, training rows included", commands_eval.verify_all)
     commands_eval.register_verify_data(verbs)
     commands_eval.register(nouns)
+    commands_teaching.register(nouns)
     models = nouns.add_parser("models", help="the models of the lab")
     add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
     serving = add(

@@ -123,7 +123,7 @@ def screen(settings: Settings, report: Report) -> str:
 def _obstacles(settings: Settings, findings: Findings) -> list[str]:
     """What a live run would lack, in the lab's own words where it has them."""
     lab = lab_of(settings)
-    found = [findings.lab, findings.endpoint, *findings.models.values()]
+    found: list[str | None] = [findings.lab, findings.endpoint, *findings.models.values()]
     if lab is not None:
         found += [lab.obstacle([settings.student], ("torch", "transformers")), lab.obstacle([settings.teacher])]
     return [text for text in dict.fromkeys(found) if text]
