@@ -21,6 +21,14 @@ def register(nouns: Any) -> None:
     )
     placed.add_argument("section", help="the section that comes next, such as 03")
     placed.add_argument("--force", action="store_true", help="also replace results that this machine computed")
+    brief_page = add(
+        nouns,
+        "brief",
+        "write evidence_brief.md and evidence_brief.html, one page with costs, from the results",
+        brief,
+        example="adaptlab brief --out .",
+    )
+    brief_page.add_argument("--out", type=Path, help="the folder to write to (else brief/ below the live results)")
 
 
 def checkpoint(arguments: argparse.Namespace, _rest: list[str]) -> int:
@@ -36,4 +44,17 @@ def checkpoint(arguments: argparse.Namespace, _rest: list[str]) -> int:
         lines.append(f"Results of section {number} and later stay as they are: {', '.join(later)}.")
     value = {"section": number, "results": [vars(item) for item in placed], "later": later}
     show(arguments, value, "\n".join(lines))
+    return 0
+
+
+def brief(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """Write the brief."""
+    from adaptlab import brief as briefs
+    from adaptlab.artifacts import Lab
+
+    settings = config.settings()
+    lab = Lab(settings, notebook="adaptlab brief")
+    paths = [str(path) for path in briefs.export(lab, arguments.out or settings.live_dir / "brief")]
+    headline = briefs.headline(lab.result("evaluation").data)
+    show(arguments, {"files": paths, "headline": headline}, "\n".join([headline, *paths]))
     return 0

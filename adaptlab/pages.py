@@ -12,10 +12,11 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 1.6rem; } h3 { fon
 table { border-collapse: collapse; width: 100%; } li { margin: 0.15rem 0; } p { overflow-wrap: anywhere; }
 th, td { text-align: left; padding: 0.25rem 0.8rem 0.25rem 0; border-bottom: 1px solid #dfe3ea; vertical-align: top; }
 @media print {
-  @page { size: A4; margin: 14mm; }
-  body { font-size: 9pt; line-height: 1.3; max-width: none; margin: 0; padding: 0; }
-  h1 { font-size: 14pt; margin: 0; } h2 { font-size: 11pt; margin: 0.6rem 0 0.2rem; break-after: avoid; }
-  tr, li { break-inside: avoid; } ul, p, table { margin: 0.2rem 0; }
+  @page { size: A4; margin: 12mm; }
+  body { font-size: 8.5pt; line-height: 1.22; max-width: none; margin: 0; padding: 0; }
+  h1 { font-size: 14pt; margin: 0; } h2 { font-size: 11pt; margin: 0.4rem 0 0.1rem; break-after: avoid; }
+  tr, li { break-inside: avoid; } ul, p, table { margin: 0.15rem 0; }
+  th, td { padding: 0.05rem 0.6rem 0.05rem 0; } li { margin: 0; }
 }
 """
 
