@@ -21,6 +21,29 @@ def register(nouns: Any) -> None:
     )
     placed.add_argument("section", help="the section that comes next, such as 03")
     placed.add_argument("--force", action="store_true", help="also replace results that this machine computed")
+    guided = add(
+        nouns,
+        "guide",
+        "write the facilitator's guide (Markdown and HTML), and notebooks without its notes for participants",
+        guide,
+        example="adaptlab guide --out guide --participants participants --start 09:30",
+    )
+    guided.add_argument("--out", type=Path, help="the folder for the guide (else guide/ below the outputs)")
+    guided.add_argument(
+        "--participants", type=Path, metavar="FOLDER", help="also write the notebooks without its notes"
+    )
+    guided.add_argument("--start", default="09:00", help="when the day begins (09:00)")
+    guided.add_argument("--force", action="store_true", help="write over participants' notebooks that are there")
+    rehearsed = add(
+        nouns,
+        "rehearse",
+        "one unattended command for the real hardware: doctor, downloads, the series live, verify, capture",
+        rehearse,
+        example="adaptlab rehearse --profile l40s",
+    )
+    rehearsed.add_argument("--from", dest="first", metavar="NN", help="the first section, such as 02")
+    rehearsed.add_argument("--to", dest="last", metavar="NN", help="the last section, such as 04")
+    rehearsed.add_argument("--no-capture", action="store_true", help="leave the prebuilt results as they are")
     brief_page = add(
         nouns,
         "brief",
@@ -58,3 +81,26 @@ def brief(arguments: argparse.Namespace, _rest: list[str]) -> int:
     headline = briefs.headline(lab.result("evaluation").data)
     show(arguments, {"files": paths, "headline": headline}, "\n".join([headline, *paths]))
     return 0
+
+
+def guide(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """Write the guide, and the participants' notebooks."""
+    from adaptlab import guide as guides
+
+    settings = config.settings()
+    written = guides.export(settings, arguments.out or settings.outputs_dir / "guide", arguments.start)
+    if arguments.participants is not None:
+        written += guides.participants(settings.root, arguments.participants, arguments.force)
+    names = [str(path) for path in written]
+    show(arguments, {"files": names}, "\n".join(names))
+    return 0
+
+
+def rehearse(arguments: argparse.Namespace, _rest: list[str]) -> int:
+    """Run everything once, and keep a record of it."""
+    from adaptlab import rehearsal
+
+    settings = config.settings()
+    done = rehearsal.rehearse(settings, arguments.first, arguments.last, capture=not arguments.no_capture)
+    show(arguments, done.model_dump(), rehearsal.words(done))
+    return done.exit_code
