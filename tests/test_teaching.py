@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import ROOT, clean_environ
+from fault_helpers import clone, write_notebook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import config
@@ -136,15 +140,34 @@ def test_a_wrong_section_is_told(adaptlab_command):
     assert done.returncode == 2 and "--to is '7': choose one of 00" in done.stderr
 
 
-@pytest.mark.slow
-def test_a_rehearsal_of_one_section_runs_live_and_is_verified(adaptlab_command, tmp_path):
-    done = adaptlab_command("rehearse", "--to", "00", "--json", HF_HUB_OFFLINE="1", **SHIPPED)
+STEPS = """def answers():
+    return [{"question_id": "q0"}]
+
+
+alone = lab.step("eval_results", answers, models=())
+retrieved = lab.step("eval_with_context", answers, inputs=[alone], models=())"""
+
+
+def test_a_rehearsal_of_one_section_runs_live_and_is_verified(tmp_path):
+    root = clone(tmp_path / "lab")
+    for name in ("pyproject.toml", "requirements.in", "requirements.txt", "requirements-demo.txt"):
+        shutil.copy2(ROOT / name, root / name)
+    write_notebook(root / NOTEBOOKS[0], STEPS)
+    settings = {"LAB_PROFILE": "mini", "LAB_DOCUMENT": str(root / "rules.md"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "adaptlab", "rehearse", "--to", "00", "--json"]
+    env = clean_environ(settings, {"PYTHONPATH": str(root)})
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [(stage["name"], stage["state"]) for stage in told["stages"]] == [
         ("doctor", "done"), ("downloads", "done"), ("series", "done"), ("verify", "done"), ("capture", "left out"),
     ]  # fmt: skip
     assert told["sections"] == ["00"] and told["stages"][1]["said"] == "nothing to download"
-    made = tmp_path / "outputs/mini/the-sea-that-left"
-    sidecar = json.loads((made / "eval_results.json.provenance.json").read_text())
-    assert sidecar["origin"] == "live" and told["stages"][2]["seconds"] > 1
+    made = root / "outputs/mini/rules"
+    assert json.loads((made / "eval_results.json.provenance.json").read_text())["origin"] == "live"
+    assert json.loads((made / "rehearsal.json").read_text()) == told
+    (root / NOTEBOOKS[0]).unlink()
+    write_notebook(root / NOTEBOOKS[0], "raise ValueError('no')")
+    failed = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert [stage["state"] for stage in json.loads(failed.stdout)["stages"]] == ["done", "done", "failed"]
