@@ -339,7 +339,8 @@ class Lab:
         record = provenance.read_sidecar(path)
         if record.artifact != artifact.file or sha256_path(path) != record.sha256:
             raise LabError(f"{path} was edited or damaged after it was computed: {restore}.")
-        label = f"prebuilt; profile {record.profile}; {record.date}" if prebuilt else record.label
+        shown_for = f", shown for {self.settings.shown_for}" if self.settings.shown_for else ""
+        label = f"prebuilt; profile {record.profile}{shown_for}; {record.date}" if prebuilt else record.label
         origin: Origin = "prebuilt" if prebuilt else record.origin
         return Result(Path(artifact.file).stem, path, origin, label, record, artifact)
 

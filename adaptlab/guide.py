@@ -174,12 +174,13 @@ def markdown(settings: Settings, start: str = "09:00", names: Sequence[str] = NO
 
 def _foreign(settings: Settings, manifest: Manifest) -> list[str]:
     """A line where the figures are another profile's."""
-    if manifest.profile == settings.profile.name:
+    wanted = settings.shown_for or settings.profile.name
+    if manifest.profile == wanted:
         return []
     return [
         "",
-        f"**Nothing was captured for the profile {settings.profile.name} yet: every time and value below is of the "
-        f"profile {manifest.profile}. Run `adaptlab rehearse --profile {settings.profile.name}` once on the real "
+        f"**Nothing was captured for the profile {wanted} yet: every time and value below is of the "
+        f"profile {manifest.profile}. Run `adaptlab rehearse --profile {wanted}` once on the real "
         "GPU.**",
     ]
 

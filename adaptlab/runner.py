@@ -192,7 +192,7 @@ def _execute(run: Run, notebook: NotebookNode, title: str) -> None:
     with _scratch(run.root) as scratch:
         feed = scratch / "progress.jsonl"
         variables = {
-            "LAB_PROFILE": run.settings.profile.name,
+            "LAB_PROFILE": run.settings.shown_for or run.settings.profile.name,
             "LAB_MODE": run.settings.mode,
             "LAB_PROGRESS": str(feed),
             "IPYTHONDIR": str(scratch / "ipython"),

@@ -10,13 +10,15 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import ROOT, clean_environ
 from fault_helpers import clone, write_notebook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import config
-from adaptlab import guide, schedule
+from adaptlab import guide, notebook, schedule
+from adaptlab.artifacts import Lab
 from adaptlab.sections import NOTEBOOKS
 
 SHIPPED = {
@@ -94,8 +96,6 @@ def test_notes_stand_under_their_heading(tmp_path):
     nbformat.write(new_notebook(cells=cells), tmp_path / "09X" / "a.ipynb")
     settings = config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "prebuilt"})
     _, manifest = guide.measured(settings)
-    from adaptlab.artifacts import Lab
-
     note = guide._notes(tmp_path, "09X/a.ipynb", Lab(settings), manifest)
     assert note.promise == "The promise." and note.talk_minutes == 12 and note.exercises == ["9.2 Your turn"]
     assert [heading for heading, _ in note.said] == ["9.1 Idea", "9.1 Idea"] and note.run_minutes == 0
@@ -171,3 +171,35 @@ def test_a_rehearsal_of_one_section_runs_live_and_is_verified(tmp_path):
     failed = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     assert failed.returncode == 1
     assert [stage["state"] for stage in json.loads(failed.stdout)["stages"]] == ["done", "done", "failed"]
+
+
+# ------------------------------------------------------------------------- a profile that nobody has captured yet
+
+
+def test_its_replay_shows_the_mini_results_and_says_so_on_every_table():
+    settings = config.settings({"LAB_PROFILE": "l40s", "LAB_MODE": "prebuilt"})
+    assert (settings.profile.name, settings.shown_for) == ("mini", "l40s")
+    assert settings.why == "nothing was captured for l40s yet: the results are those of mini"
+    result = Lab(settings, notebook="test").result("evaluation")
+    assert re.fullmatch(r"prebuilt; profile mini, shown for l40s; \d{4}-\d\d-\d\d", result.label)
+    shown = notebook.table(pd.DataFrame(result.data["ladder"]), "The ladder", result)
+    assert "shown for l40s" in repr(shown) and "shown for l40s" in shown._repr_html_()
+
+
+def test_live_runs_and_captured_profiles_stay_what_they_are(tmp_path):
+    assert config.settings({"LAB_PROFILE": "l40s", "LAB_MODE": "auto"}).profile.name == "l40s"
+    assert config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "prebuilt"}).shown_for == ""
+    (tmp_path / "l4" / "the-sea-that-left").mkdir(parents=True)
+    own = config.settings({"LAB_PROFILE": "l4", "LAB_MODE": "prebuilt", "LAB_PREBUILT": str(tmp_path)})
+    assert (own.profile.name, own.shown_for) == ("l4", "")
+    none = config.settings({"LAB_PROFILE": "l4", "LAB_MODE": "prebuilt", "LAB_PREBUILT": str(tmp_path / "no")})
+    assert none.profile.name == "l4"
+
+
+def test_a_whole_notebook_replays_for_such_a_profile(tmp_path):
+    command = [sys.executable, "-m", "adaptlab", "run", "--from", "05", "--profile", "l40s", "--mode", "prebuilt"]
+    env = clean_environ({"LAB_OUTPUTS": str(tmp_path)})
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = "".join(path.read_text() for path in tmp_path.rglob("*.html"))
+    assert "shown for l40s" in pages and "nothing was captured for l40s yet" in pages
