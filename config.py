@@ -291,6 +291,7 @@ class Settings:
     keep_furniture: bool = False
     part_title: str | None = None
     benchmark: Path | None = None
+    shown_for: str = ""  # the profile that was asked for, where a replay shows the mini profile's results in its place
     root: Path = ROOT
     models_dir: Path = MODELS_DIR
     flows_dir: Path = DOCUMENT_FOLDER / "flows"
@@ -360,11 +361,15 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
             check_document(source, "LAB_DOCUMENT" if env.get("LAB_DOCUMENT") else "the shipped document")
     prebuilt_root = _folder(env, "LAB_PREBUILT", ROOT / "prebuilt")
     slug = slugify(document.stem + (f" and {len(sources) - 1} more" if len(sources) > 1 else ""))
-    profile, why = _profile(env, mode, prebuilt_root, slug)
+    asked, why = _profile(env, mode, prebuilt_root, slug)
+    profile = _shown(asked, mode, prebuilt_root, slug)
+    if profile is not asked:
+        why = f"nothing was captured for {asked.name} yet: the results are those of {profile.name}"
     shipped = len(sources) == 1 and document.parent == DOCUMENT_FOLDER and not document.is_dir()
     return Settings(
         profile=profile,
         why=why,
+        shown_for="" if profile is asked else asked.name,
         mode=mode,
         document=document,
         slug=slug,
@@ -468,6 +473,12 @@ def _profile(env: Mapping[str, str], mode: str, prebuilt_root: Path, slug: str) 
     if mode == "prebuilt" and not (prebuilt_root / fitting.name / slug).is_dir():
         return MINI, f"{found}, but there are no prebuilt results for {fitting.name}"
     return fitting, found if fitting is not MINI else f"{found}, which is too small for the other profiles"
+
+
+def _shown(profile: Profile, mode: str, prebuilt_root: Path, slug: str) -> Profile:
+    """The profile whose results a replay shows: mini's in the place of one that nobody has captured yet."""
+    captured = mode != "prebuilt" or (prebuilt_root / profile.name / slug).is_dir()
+    return profile if captured or not (prebuilt_root / MINI.name / slug).is_dir() else MINI
 
 
 def _documents(env: Mapping[str, str]) -> tuple[Path, ...]:

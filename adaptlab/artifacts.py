@@ -119,6 +119,36 @@ class Lab:
         where = f"run {artifact.notebook}.ipynb first" if artifact.notebook else "run the step that makes it first"
         raise LabError(f"There is no {artifact.file} for {self._place()}: {where}{self._mode_hint()}.")
 
+    def adopt(self, name: str, force: bool = False) -> Result:
+        """Put a copy of the prebuilt result among this machine's, labelled prebuilt; returns what lies there now.
+
+        A result that this machine computed or imported stays, unless `force` says that it may be replaced. A step
+        that finds the copy under its own key takes it for finished, but in mode live computes it.
+        """
+        artifact = artifact_of(name)
+        found = self._load(artifact, self.settings.prebuilt_dir)
+        if found.provenance.parts.get("the document") != self._document_hash:
+            raise LabError(
+                f"The prebuilt {artifact.file} was made with another {self.settings.document.name}: {REMEDY}."
+            )
+        path = self.settings.live_dir / artifact.file
+        work = self.settings.live_dir / ".work" / "checkpoint"
+        with exclusive(work.with_suffix(".lock"), artifact.file):
+            if path.exists() and sidecar_path(path).exists() and not force:
+                own = self._load(artifact, self.settings.live_dir)
+                if own.origin != "prebuilt" or own.provenance.sha256 == found.provenance.sha256:
+                    return own
+            with needing_room(path):
+                made = work / artifact.file
+                shutil.rmtree(work, ignore_errors=True)
+                work.mkdir(parents=True)
+                shutil.copytree(found.path, made) if found.path.is_dir() else shutil.copy2(found.path, made)
+                record = found.provenance.model_copy(update={"origin": "prebuilt", "label": found.label})
+                atomic_write_json(sidecar_path(made), record)
+            _publish(made, path)
+            shutil.rmtree(work, ignore_errors=True)
+        return self._load(artifact, self.settings.live_dir)
+
     def obstacle(self, specs: Sequence[ModelSpec] = (), libraries: Sequence[str] = ()) -> str | None:
         """Why this machine cannot run a step with these models and libraries; None if it can."""
         for library in libraries:
@@ -202,7 +232,7 @@ class Lab:
             record = provenance.read_sidecar(path)
             if record.origin == IMPORTED:
                 return self._imported(artifact, record, parts)
-            if record.key != key:
+            if record.key != key or (record.origin == "prebuilt" and self.settings.mode == "live"):
                 return None
             return self._load(artifact, self.settings.live_dir)
         except LabError as error:
@@ -240,9 +270,7 @@ class Lab:
                 done = {"sha256": sha256_path(made), "bytes": size_of(made), "columns": columns}
                 done |= {"wall_seconds": round(seconds, 3), "resumed": resumed, "date": provenance.today()}
                 atomic_write_json(sidecar_path(made), record.model_copy(update=done))
-            sidecar_path(path).unlink(missing_ok=True)
-            replace_path(made, path)
-            replace_path(sidecar_path(made), sidecar_path(path))
+            _publish(made, path)
             shutil.rmtree(work, ignore_errors=True)
         return self._load(artifact, self.settings.live_dir)
 
@@ -315,7 +343,8 @@ class Lab:
         record = provenance.read_sidecar(path)
         if record.artifact != artifact.file or sha256_path(path) != record.sha256:
             raise LabError(f"{path} was edited or damaged after it was computed: {restore}.")
-        label = f"prebuilt; profile {record.profile}; {record.date}" if prebuilt else record.label
+        shown_for = f", shown for {self.settings.shown_for}" if self.settings.shown_for else ""
+        label = f"prebuilt; profile {record.profile}{shown_for}; {record.date}" if prebuilt else record.label
         origin: Origin = "prebuilt" if prebuilt else record.origin
         return Result(Path(artifact.file).stem, path, origin, label, record, artifact)
 
@@ -331,6 +360,13 @@ class Lab:
 
     def _mode_hint(self) -> str:
         return ", or set LAB_MODE=auto" if self.settings.mode == "prebuilt" else ""
+
+
+def _publish(made: Path, path: Path) -> None:
+    """Move a finished result to its place, its sidecar last: without one, nobody takes it for whole."""
+    sidecar_path(path).unlink(missing_ok=True)
+    replace_path(made, path)
+    replace_path(sidecar_path(made), sidecar_path(path))
 
 
 def manifest_entry(folder: Path, file: str) -> str | None:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from adaptlab.stats import guess_verdict
+from adaptlab.bestofn import mean_cost
+from adaptlab.capture import read_manifest
+from adaptlab.files import atomic_write_text
+from adaptlab.pages import page
+from adaptlab.report import minutes_by_notebook
+from adaptlab.schemas import Generation
+from adaptlab.stats import guess_verdict, paired_bootstrap
+from config import LabError
+
+if TYPE_CHECKING:
+    from adaptlab.artifacts import Lab
+
+# The results that hold answers, in the order of the ladder.
+ANSWERED = (
+    "eval_results",
+    "eval_with_context",
+    "bon_results",
+    "bon_with_context.json",
+    "adapter_results.json",
+    "adapter_with_context.json",
+)
 
 
 def _interval(row: dict[str, Any]) -> str:
@@ -55,31 +78,149 @@ def next_step(data: dict[str, Any]) -> str:
     return "Adaptation brought no detectable gain here: work on retrieval and data before training again."
 
 
-def write(data: dict[str, Any], document: str, profile: str) -> str:
-    """The brief as Markdown. `data` is the evaluation's artifact."""
+def headline(data: dict[str, Any]) -> str:
+    """The one sentence to remember: what adaptation added to the best that was there without it."""
+    by_pair = {(t["a"], t["b"]): t for t in data["tests"]}
+    test = by_pair.get(("base + retrieval", "adapter + retrieval")) or (data["tests"] or [None])[-1]
+    if test is None:
+        return "No paired comparison was made, so nothing can be said about a difference."
+    low, high = difference_interval(test)
+    found = f"{test['difference']:+.0%} (95 % interval {low:+.0%} to {high:+.0%}) on {test['n']} questions"
+    return f"{test['b']} against {test['a']}: {test['verdict']}, {found}."
+
+
+def difference_interval(test: dict[str, Any]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a paired difference, from the four counts that the test is made of."""
+    counts = [int(test[name]) for name in ("both", "only_a", "only_b", "neither")]
+    first = np.repeat([1.0, 1.0, 0.0, 0.0], counts)
+    second = np.repeat([1.0, 0.0, 1.0, 0.0], counts)
+    interval = paired_bootstrap(first, second)
+    return interval.low, interval.high
+
+
+def unknown(data: dict[str, Any]) -> list[str]:
+    """What these results cannot say, with the figures that bound it."""
+    lines = []
+    if data.get("detectable") is not None:
+        asked = max((row["n"] for row in data["ladder"]), default=0)
+        lines.append(f"Differences under {data['detectable']:.0%}: {asked} questions cannot show them.")
+    unsure = [t for t in data["tests"] if t["verdict"].startswith("no detectable")]
+    if unsure:
+        lines.append(
+            f"Whether there is any difference in {len(unsure)} of {len(data['tests'])} comparisons: none was detected, "
+            "which does not show that there is none."
+        )
+    guessed = [row["rung"] for row in data["ladder"] if row["guess"] is None]
+    if guessed:
+        lines.append(f"How much of these rungs is guessing: {', '.join(guessed)}.")
+    return [
+        *lines,
+        "How a larger model behaves on these questions, and how any model behaves on questions of other kinds.",
+        "Any training seed but the one that was run.",
+    ]
+
+
+def cost(lab: Lab) -> dict[str, Any]:
+    """What answering and training took, from the artifacts and their sidecars; empty parts where there are none."""
+    answers, origins = [], []
+    for name in ANSWERED:
+        try:
+            result = lab.result(name)
+        except LabError:
+            continue
+        generations = [Generation.model_validate(item) for item in result.data]
+        origins.append(result.label)
+        for arm in dict.fromkeys(item.arm for item in generations):
+            mine = [item for item in generations if item.arm == arm]
+            tokens, seconds = mean_cost(mine)
+            drawn = len(mine) / (len({item.question_id for item in mine}) or 1)
+            answers.append({"arm": arm, "drawn": drawn, "tokens": tokens, "seconds": seconds})
+    try:
+        adapter = lab.result("adapter")
+        training = json.loads((adapter.path / "cost.json").read_text("utf-8"))
+        device, origins = adapter.provenance.device, [*origins, adapter.label]
+    except (LabError, OSError, ValueError):
+        training, device = {}, ""
+    minutes = minutes_by_notebook(lab.settings) or _minutes(lab)
+    return {
+        "answers": answers,
+        "training": training,
+        "device": device,
+        "minutes": dict(sorted(minutes.items())),
+        "origins": list(dict.fromkeys(origins)),
+    }
+
+
+def _minutes(lab: Lab) -> dict[str, float]:
+    """Minutes by notebook of the captured run, for a machine that has none of its own."""
+    manifest = read_manifest(lab.settings.prebuilt_dir)
+    return {name: seconds / 60 for name, seconds in manifest.notebooks.items()} if manifest else {}
+
+
+def cost_lines(spent: dict[str, Any] | None) -> list[str]:
+    """The costs as Markdown; without any, how to get them onto the page."""
+    if not spent or not (spent["answers"] or spent["training"]):
+        return ["Not on this page: `adaptlab brief` adds what each answer and the training took."]
+    lines = []
+    if spent["answers"]:
+        lines += ["| answers by | drawn for a question | tokens a question | seconds a question |", "|---|---|---|---|"]
+        lines += [
+            f"| {row['arm']} | {row['drawn']:.0f} | {row['tokens']:.0f} | {row['seconds']:.3f} |"
+            for row in spent["answers"]
+        ]
+        lines.append("")
+    if spent["training"]:
+        told = ", ".join(f"{name} {value:,}" for name, value in spent["training"].items())
+        lines.append(f"Training on {spent['device']}: {told}.")
+    if spent["minutes"]:
+        told = ", ".join(f"{name[:2]} {value:.1f}" for name, value in spent["minutes"].items())
+        lines.append(f"Minutes of computing by section: {told}.")
+    return lines
+
+
+def _tests(data: dict[str, Any]) -> list[str]:
+    """The paired comparisons with their intervals and p values."""
+    lines = []
+    for test in data["tests"]:
+        low, high = difference_interval(test)
+        p = test.get("p (Holm)", test["p"])
+        lines.append(
+            f"- {test['b']} against {test['a']}: {test['difference']:+.0%} ({low:+.0%} to {high:+.0%}, "
+            f"n = {test['n']}, p = {p:.2g}), {test['verdict']}."
+        )
+    return lines
+
+
+def write(data: dict[str, Any], document: str, profile: str, cost: dict[str, Any] | None = None) -> str:
+    """The brief as Markdown, one page. `data` is the evaluation's artifact, `cost` what `cost()` found."""
+    groups = {row["questions"]: row["n"] for row in data.get("scores", [])}
+    asked = "; ".join(f"{name} ({count})" for name, count in groups.items())
+    origins = [f"Origin: {' | '.join(cost['origins'])}."] if cost and cost["origins"] else []
+    about = f"Profile {profile}. One scorer, the same questions for every rung, asked in words that no training used."
     lines = [
         f"# Evidence brief: {document}",
         "",
-        f"Profile {profile}. One scorer, the same questions for every rung, asked in words that no training used.",
+        f"**{headline(data)}**",
+        "",
+        " ".join([about, *origins]),
         "",
         "## What was measured",
         "",
         *_ladder(data),
         "",
-    ]
-    detectable = data.get("detectable")
-    if detectable is not None:
-        lines += [f"Differences under {detectable:.0%} cannot be detected with this many questions.", ""]
-    lines += [
+        *([f"Questions: {asked}.", ""] if asked else []),
         "## What changed",
         "",
-        *(f"- {line}" for line in verdicts(data)),
+        *_tests(data),
+        *(f"- {line}" for line in verdicts(data)[len(data["tests"]) :]),
+        "",
+        "## What it cost",
+        "",
+        *cost_lines(cost),
         "",
         "## What is not known",
         "",
-        "- How a larger model behaves on these questions.",
-        "- Questions of other kinds than those asked here.",
-        "- Any training seed but the one that was run.",
+        *(f"- {line}" for line in unknown(data)),
         "",
         "## What to do next",
         "",
@@ -87,6 +228,16 @@ def write(data: dict[str, Any], document: str, profile: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def export(lab: Lab, folder: Path) -> list[Path]:
+    """Write `evidence_brief.md` and `evidence_brief.html` with costs into `folder`; returns both paths."""
+    text = write(lab.result("evaluation").data, lab.settings.document.name, lab.profile.name, cost(lab))
+    title = f"Evidence brief: {lab.settings.document.name}"
+    return [
+        atomic_write_text(folder / "evidence_brief.md", text),
+        atomic_write_text(folder / "evidence_brief.html", page(text, title)),
+    ]
 
 
 def figures_named(sentence: str, rungs: pd.DataFrame) -> str:

@@ -73,7 +73,9 @@ def verify_live(settings: Settings) -> list[str]:
     problems = [f"{item.file} is missing: run {item.notebook}.ipynb." for item in missing]
     records = _records(folder, problems)
     for record in records.values():
-        if record.origin != "live":
+        if record.origin == "prebuilt":
+            problems.append(f"{record.artifact} was put here by adaptlab checkpoint: compute it here first.")
+        elif record.origin != "live":
             problems.append(f"{record.artifact} is {record.label}: compute its inputs here first.")
     return problems + _chain(records) + _machine_paths(folder, list(records))
 

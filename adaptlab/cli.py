@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import config
-from adaptlab import commands_document, commands_eval, commands_sdg, commands_training
+from adaptlab import commands_document, commands_eval, commands_sdg, commands_teaching, commands_training
 from adaptlab.commands import add, show
 from config import LabError
 
@@ -41,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="adaptlab", description="The Model Adaptation Lab.")
     nouns = top.add_subparsers(dest="noun", required=True, metavar="noun")
-    add(nouns, "doctor", "say what this machine can run and what is missing", doctor)
+    asked = add(nouns, "doctor", "say what this machine can run and what is missing", doctor, example="adaptlab doctor")
+    asked.add_argument(
+        "--timeout", type=_seconds, default=10.0, help="most seconds to wait for network and endpoint (10)"
+    )
     add(nouns, "capture", "copy this machine's complete live run into prebuilt/", capture)
     verify = nouns.add_parser("verify", help="check stored results against their hashes")
     verbs = verify.add_subparsers(dest="verb", required=True, metavar="verb")
@@ -53,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     commands_document.register(nouns)
     commands_sdg.register(nouns)
     commands_training.register(nouns)
+    commands_teaching.register(nouns)
     models = nouns.add_parser("models", help="the models of the lab")
     add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
     serving = add(
@@ -81,31 +85,24 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    """A number of seconds from 1 to 600, or argparse's own complaint."""
+    if not text.isdecimal() or not 1 <= int(text) <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give whole seconds from 1 to 600")
+    return float(text)
+
+
 # --------------------------------------------------------------------------------------------------- commands
 
 
 def doctor(arguments: argparse.Namespace, _rest: list[str]) -> int:
-    """What this machine can run; exit code 1 where a live run would stop."""
-    from adaptlab import provenance
-    from adaptlab.artifacts import MODEL_LIBRARIES, Lab
-    from adaptlab.notebook import banner
+    """What this machine can run; exit code 0 if every notebook can, 1 if one cannot, 2 if a setting is wrong."""
+    from adaptlab import doctor as asking
 
-    lab = Lab(config.settings(), notebook="doctor")
-    found = [lab.obstacle([lab.settings.student], MODEL_LIBRARIES), lab.obstacle([lab.settings.teacher])]
-    obstacles = [obstacle for obstacle in dict.fromkeys(found) if obstacle]
-    value = {
-        "profile": lab.profile.name,
-        "why": lab.settings.why,
-        "mode": lab.settings.mode,
-        "device": provenance.device_text(),
-        "document": lab.settings.document_name,
-        "libraries": provenance.library_versions(),
-        "obstacles": obstacles,
-        "prebuilt": lab.settings.prebuilt_dir.is_dir(),
-    }
-    verdict = f"A live run would stop: {obstacles[0]}." if obstacles else "A live run can start."
-    show(arguments, value, f"{banner(lab)}\n{verdict}")
-    return 1 if obstacles else 0
+    settings = config.settings()
+    report = asking.examine(settings, arguments.timeout)
+    show(arguments, asking.as_json(settings, report), asking.screen(settings, report))
+    return report.code
 
 
 def capture(arguments: argparse.Namespace, _rest: list[str]) -> int:

@@ -54,7 +54,7 @@ class Provenance(BaseModel):
     parts: dict[str, str]
     sha256: str
     bytes: int
-    origin: Literal["live", "mixed", "imported"]
+    origin: Origin
     label: str
     profile: str
     document: str

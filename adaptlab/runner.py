@@ -30,16 +30,9 @@ import config
 from adaptlab import committed, kernel, report
 from adaptlab.capture import record_timing
 from adaptlab.files import atomic_write_text
+from adaptlab.sections import NOTEBOOKS
 from config import LabError, Settings
 
-NOTEBOOKS = (
-    "00Setup/00_Recap_and_Evidence.ipynb",
-    "01Inference_Time_Scaling/01_BestOfN.ipynb",
-    "02SyntheticDataGen/01SDGHub.ipynb",
-    "03ModelAdaptation/01ModelAdaptation.ipynb",
-    "04Evaluation/01_Evaluation.ipynb",
-    "05Conclusion/01_Synthesis.ipynb",
-)
 QUIET_SECONDS = 15.0  # between two lines of progress where there is no terminal
 
 
@@ -199,7 +192,7 @@ def _execute(run: Run, notebook: NotebookNode, title: str) -> None:
     with _scratch(run.root) as scratch:
         feed = scratch / "progress.jsonl"
         variables = {
-            "LAB_PROFILE": run.settings.profile.name,
+            "LAB_PROFILE": run.settings.shown_for or run.settings.profile.name,
             "LAB_MODE": run.settings.mode,
             "LAB_PROGRESS": str(feed),
             "IPYTHONDIR": str(scratch / "ipython"),

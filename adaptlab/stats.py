@@ -41,7 +41,12 @@ def mcnemar_exact(b: int, c: int) -> float:
 
 
 def paired_bootstrap(
-    a: Sequence[float], b: Sequence[float], *, alpha: float = ALPHA, resamples: int = 2000, seed: int = 0
+    a: Sequence[float] | np.ndarray,
+    b: Sequence[float] | np.ndarray,
+    *,
+    alpha: float = ALPHA,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> Interval:
     """Mean of `b - a` over paired items with its percentile bootstrap interval."""
     if len(a) != len(b) or not len(a):
