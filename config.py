@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
+from adaptlab import environment
+from adaptlab.environment import ROOT, LabError
+
 MODELS_DIR = ROOT / "prebuilt" / "models"
 DOCUMENT_FOLDER = ROOT / "02SyntheticDataGen"
 RULEBOOK: str | None = "The-Sea-That-Left.md"  # None takes the only Markdown file of its folder
 MODES = ("auto", "live", "prebuilt")
 DEFAULT_SEED = 20261
-TEXT_SUFFIXES = (".md", ".markdown", ".txt")
-CONVERTED_SUFFIXES = (".html", ".htm", ".xhtml", ".pdf", ".docx")  # read by adaptlab.documents
 MINI_PART = "Part Four"  # the part of the shipped rulebook that the mini profile synthesises from
-
-
-class LabError(ValueError):
-    """Something the person at the keyboard can put right; the message is one sentence that says how."""
 
 
 # --------------------------------------------------------------------------------------------------- models
@@ -300,7 +295,7 @@ class Settings:
     @property
     def converted(self) -> bool:
         """True where the document is not one text file: its text is then made once, and stored with the results."""
-        return len(self.sources) > 1 or not is_plain_text(self.document)
+        return len(self.sources) > 1 or not environment.is_plain_text(self.document)
 
     @property
     def document_name(self) -> str:
@@ -345,21 +340,21 @@ class Settings:
         if self.endpoint.configured and self.endpoint.model and (name in ("teacher", "judge") or wanted == "endpoint"):
             return ModelSpec(self.endpoint.model)
         if wanted not in MODELS:
-            raise LabError(f"There is no model {wanted!r}: choose one of {_choices((*roles, *MODELS))}.")
+            raise LabError(f"There is no model {wanted!r}: choose one of {environment.listed((*roles, *MODELS))}.")
         return MODELS[wanted]
 
 
 def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = True) -> Settings:
     """Resolve the lab's settings from `environ`; without it, from the process environment over `.env`."""
-    env = {**read_env_file(ROOT / ".env"), **os.environ} if environ is None else dict(environ)
+    env = {**environment.read_env_file(ROOT / ".env"), **os.environ} if environ is None else dict(environ)
     env = {name: value.strip() for name, value in env.items()}
-    mode = _choice(env, "LAB_MODE", MODES, "auto")
+    mode = environment.choice(env, "LAB_MODE", MODES, "auto")
     sources = _documents(env)
     document = sources[0]
     if need_document:
         for source in sources:
-            check_document(source, "LAB_DOCUMENT" if env.get("LAB_DOCUMENT") else "the shipped document")
-    prebuilt_root = _folder(env, "LAB_PREBUILT", ROOT / "prebuilt")
+            environment.check_document(source, "LAB_DOCUMENT" if env.get("LAB_DOCUMENT") else "the shipped document")
+    prebuilt_root = environment.folder(env, "LAB_PREBUILT", ROOT / "prebuilt")
     slug = slugify(document.stem + (f" and {len(sources) - 1} more" if len(sources) > 1 else ""))
     asked, why = _profile(env, mode, prebuilt_root, slug)
     profile = _shown(asked, mode, prebuilt_root, slug)
@@ -374,69 +369,15 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
         document=document,
         slug=slug,
         shipped_document=shipped,
-        seeds=Seeds.of(_integer(env, "LAB_SEED", DEFAULT_SEED)),
+        seeds=Seeds.of(environment.integer(env, "LAB_SEED", DEFAULT_SEED)),
         endpoint=_endpoint(env),
-        outputs_dir=_folder(env, "LAB_OUTPUTS", ROOT / "outputs"),
+        outputs_dir=environment.folder(env, "LAB_OUTPUTS", ROOT / "outputs"),
         prebuilt_root=prebuilt_root,
         benchmark=Path(env["LAB_BENCHMARK"]).expanduser() if env.get("LAB_BENCHMARK") else None,
         sources=sources,
-        keep_furniture=_choice(env, "LAB_FURNITURE", ("skip", "keep"), "skip") == "keep",
+        keep_furniture=environment.choice(env, "LAB_FURNITURE", ("skip", "keep"), "skip") == "keep",
         part_title=env.get("LAB_PART") or (MINI_PART if shipped and profile is MINI else None),
     )
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines of `path`; comments, `export` and quotes are understood, a missing file is empty."""
-    if not path.is_file():
-        return {}
-    pairs = {}
-    for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
-        text = line.strip().removeprefix("export ").strip()
-        if not text or text.startswith("#"):
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
-            raise LabError(f"{path.name} line {number} is not NAME=value: correct the line or put a # before it.")
-        pairs[name.strip()] = _unquoted(value.strip())
-    return pairs
-
-
-def check_document(path: Path, named_by: str) -> None:
-    """Raise a LabError unless `path` is a text in UTF-8 with something in it, a file to convert, or a folder of such.
-
-    What a file to convert holds is checked when it is read.
-    """
-    if path.is_dir():
-        if not document_files(path):
-            wanted = "put a Markdown, text, HTML, PDF or DOCX file into it, or name one"
-            raise LabError(f"{named_by} is a folder without documents, {path}: {wanted}.")
-        return
-    if not path.is_file():
-        raise LabError(f"{named_by} names {path}, which does not exist: name one Markdown or text file.")
-    if not is_plain_text(path) and path.stat().st_size:
-        return
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        text = "\0"
-    except OSError as error:
-        raise LabError(f"{named_by} names {path}, which cannot be read: {error.strerror}.") from error
-    if "\0" in text:
-        raise LabError(f"{named_by} names {path}, which is no text in UTF-8: convert it to plain text first.")
-    if not text.strip():
-        raise LabError(f"{named_by} names {path}, which is empty: name a Markdown or text file with words in it.")
-
-
-def is_plain_text(path: Path) -> bool:
-    """True for a file that is read as it is: no folder, and no format that is converted."""
-    return path.suffix.lower() not in CONVERTED_SUFFIXES and not path.is_dir()
-
-
-def document_files(folder: Path) -> list[Path]:
-    """The documents in a folder and below it, sorted by name; hidden ones are left out."""
-    known = (*TEXT_SUFFIXES, *CONVERTED_SUFFIXES)
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in known and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def slugify(text: str) -> str:
@@ -444,27 +385,11 @@ def slugify(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "document"
 
 
-def find_gpu(environ: Mapping[str, str] | None = None) -> tuple[str, float] | None:
-    """Name and memory in GB of the first NVIDIA GPU, as nvidia-smi tells them; None without one."""
-    program = shutil.which("nvidia-smi", path=(os.environ if environ is None else environ).get("PATH", ""))
-    if program is None:
-        return None
-    import subprocess
-
-    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-        name, _, megabytes = answer.strip().splitlines()[0].rpartition(",")
-        return name.strip(), float(megabytes) / 1024
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
-        return None
-
-
 def _profile(env: Mapping[str, str], mode: str, prebuilt_root: Path, slug: str) -> tuple[Profile, str]:
     """The profile that LAB_PROFILE names, else the one that fits the hardware, and why."""
     if env.get("LAB_PROFILE"):
-        return PROFILES[_choice(env, "LAB_PROFILE", tuple(PROFILES), "mini")], "LAB_PROFILE names it"
-    gpu = find_gpu(env)
+        return PROFILES[environment.choice(env, "LAB_PROFILE", tuple(PROFILES), "mini")], "LAB_PROFILE names it"
+    gpu = environment.find_gpu(env)
     if gpu is None:
         return MINI, "no NVIDIA GPU was found"
     name, gigabytes = gpu
@@ -484,29 +409,17 @@ def _shown(profile: Profile, mode: str, prebuilt_root: Path, slug: str) -> Profi
 def _documents(env: Mapping[str, str]) -> tuple[Path, ...]:
     """The paths that LAB_DOCUMENT names, parted as in PATH (: or, on Windows, ;), else the shipped rulebook."""
     if env.get("LAB_DOCUMENT"):
-        whole = _path(env["LAB_DOCUMENT"])
+        whole = environment.path_of(env["LAB_DOCUMENT"])
         named = [part.strip() for part in env["LAB_DOCUMENT"].split(os.pathsep) if part.strip()]
-        return (whole,) if whole.exists() or len(named) < 2 else tuple(dict.fromkeys(_path(part) for part in named))
+        return (
+            (whole,)
+            if whole.exists() or len(named) < 2
+            else tuple(dict.fromkeys(environment.path_of(part) for part in named))
+        )
     if RULEBOOK is not None:
         return (DOCUMENT_FOLDER / RULEBOOK,)
     shipped = sorted(path for path in DOCUMENT_FOLDER.glob("*.md") if path.stem.lower() != "readme")
     return (shipped[0] if shipped else DOCUMENT_FOLDER / "rulebook.md",)
-
-
-def _path(text: str) -> Path:
-    """An absolute path; a relative one counts from the working directory, else from the repository root."""
-    path = Path(text).expanduser()
-    if not path.is_absolute() and not path.exists():
-        path = ROOT / path
-    return path.resolve()
-
-
-def _folder(env: Mapping[str, str], name: str, default: Path) -> Path:
-    """The folder that a variable names; it need not exist yet."""
-    path = Path(env[name]).expanduser().resolve() if env.get(name) else default
-    if path.exists() and not path.is_dir():
-        raise LabError(f"{name} names {path}, which is a file: name a folder.")
-    return path
 
 
 def _endpoint(env: Mapping[str, str]) -> Endpoint:
@@ -523,43 +436,7 @@ def _endpoint(env: Mapping[str, str]) -> Endpoint:
         more_urls=tuple(urls[1:]),
         key=env.get("LAB_ENDPOINT_KEY") or None,
         model=env.get("LAB_TEACHER_MODEL") or None,
-        requests_per_minute=_integer(env, "LAB_ENDPOINT_RPM", 0) or None,
-        concurrency=_positive(env, "LAB_ENDPOINT_CONCURRENCY", Endpoint.concurrency),
-        timeout=_positive(env, "LAB_ENDPOINT_TIMEOUT", Endpoint.timeout),
+        requests_per_minute=environment.integer(env, "LAB_ENDPOINT_RPM", 0) or None,
+        concurrency=environment.positive(env, "LAB_ENDPOINT_CONCURRENCY", Endpoint.concurrency),
+        timeout=environment.positive(env, "LAB_ENDPOINT_TIMEOUT", Endpoint.timeout),
     )
-
-
-def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
-    """The value of a variable that knows only some values."""
-    value = env.get(name) or default
-    if value.lower() not in choices:
-        raise LabError(f"{name} is {value!r}: choose one of {_choices(choices)}.")
-    return value.lower()
-
-
-def _integer(env: Mapping[str, str], name: str, default: int) -> int:
-    """The value of a variable that holds a whole number from 0 on."""
-    value = env.get(name) or str(default)
-    if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise LabError(f"{name} is {value!r}: give a whole number from 0 to 999999999.")
-    return int(value)
-
-
-def _positive(env: Mapping[str, str], name: str, default: int) -> int:
-    """The value of a variable that holds a whole number from 1 on."""
-    value = _integer(env, name, default)
-    if value < 1:
-        raise LabError(f"{name} is {env[name]!r}: give a whole number from 1 on.")
-    return value
-
-
-def _unquoted(value: str) -> str:
-    """`value` without its quotes, or without the comment after it."""
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return re.split(r"\s+#", value, maxsplit=1)[0]
-
-
-def _choices(names: tuple[str, ...]) -> str:
-    """The choices as a list for a sentence."""
-    return ", ".join(names)

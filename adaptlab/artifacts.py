@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from adaptlab import fingerprint, kinds, progress, provenance
 from adaptlab.documents import sources_hash
+from adaptlab.environment import check_document, find_gpu
 from adaptlab.files import (
     Partial,
     atomic_write_json,
@@ -30,7 +31,7 @@ from adaptlab.files import (
 )
 from adaptlab.kinds import Artifact, artifact_of
 from adaptlab.provenance import IMPORTED, InputRecord, Origin, Provenance, sidecar_path
-from config import LabError, ModelSpec, Settings, check_document, find_gpu, settings
+from config import LabError, ModelSpec, Settings, settings
 
 MODEL_LIBRARIES = ("torch", "transformers")
 UNEDITED = "of the unedited cell"
@@ -127,7 +128,7 @@ class Lab:
         """
         artifact = artifact_of(name)
         found = self._load(artifact, self.settings.prebuilt_dir)
-        if found.provenance.parts.get("the document") != self._document_hash:
+        if found.provenance.parts.get("the document") != self.document_hash:
             raise LabError(
                 f"The prebuilt {artifact.file} was made with another {self.settings.document.name}: {REMEDY}."
             )

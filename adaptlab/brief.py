@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from adaptlab.bestofn import mean_cost
 from adaptlab.capture import read_manifest
+from adaptlab.choosing import mean_cost
 from adaptlab.files import atomic_write_text
 from adaptlab.pages import page
 from adaptlab.report import minutes_by_notebook

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import config
-from adaptlab import artifacts, progress as progress_module, provenance
+from adaptlab import artifacts, environment, progress as progress_module, provenance
 from adaptlab.artifacts import Lab, Result
 from adaptlab.capture import MANIFEST, read_manifest
 from adaptlab.progress import progress
@@ -191,5 +191,5 @@ def _size(paths: Sequence[Path]) -> str:
     """The size of a file for people."""
     if not all(path.exists() for path in paths):
         return "missing"
-    files = [file for path in paths for file in (config.document_files(path) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (environment.document_files(path) if path.is_dir() else [path])]
     return f"{sum(file.stat().st_size for file in files) / 1000:.0f} KB"

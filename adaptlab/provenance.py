@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from adaptlab.environment import find_gpu
 from adaptlab.files import read_text, sha256_bytes, sha256_path
-from config import ROOT, LabError, ModelSpec, Settings, find_gpu
+from config import ROOT, LabError, ModelSpec, Settings
 
 Origin = Literal["live", "prebuilt", "mixed", "imported"]
 IMPORTED: Literal["imported"] = "imported"  # an earlier workshop day's result, put in the place of a step's own

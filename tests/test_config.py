@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import config
+from adaptlab import environment
 
 NO_PROGRAMS = {"PATH": ""}
 
@@ -139,15 +140,15 @@ def test_a_replay_on_a_gpu_falls_back_to_the_profile_that_has_results(tmp_path, 
 def test_env_file_is_understood(tmp_path):
     path = tmp_path / ".env"
     path.write_text("# a comment\n\nexport LAB_MODE=live\nLAB_ENDPOINT_KEY='a # b'\nLAB_SEED=7 # seven\n")
-    assert config.read_env_file(path) == {"LAB_MODE": "live", "LAB_ENDPOINT_KEY": "a # b", "LAB_SEED": "7"}
-    assert config.read_env_file(tmp_path / "none") == {}
+    assert environment.read_env_file(path) == {"LAB_MODE": "live", "LAB_ENDPOINT_KEY": "a # b", "LAB_SEED": "7"}
+    assert environment.read_env_file(tmp_path / "none") == {}
 
 
 def test_env_file_with_a_broken_line_names_the_line(tmp_path):
     path = tmp_path / ".env"
     path.write_text("LAB_MODE=live\njust words\n")
     with pytest.raises(config.LabError, match=r"\.env line 2"):
-        config.read_env_file(path)
+        environment.read_env_file(path)
 
 
 def test_the_environment_wins_over_the_env_file(tmp_path, monkeypatch, document):

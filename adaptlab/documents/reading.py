@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptlab.documents.chunking import FENCE, HEADING
-from config import LabError, document_files, is_plain_text
+from adaptlab.environment import document_files, is_plain_text
+from config import LabError
 
 CONVERTER = 1  # counts up when the same file becomes another text
 MOST_BYTES = 300_000_000
