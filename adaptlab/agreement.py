@@ -87,6 +87,11 @@ class Agreement:
         }
 
 
+def label_files() -> list[Path]:
+    """The files of the lab's own labelled answers."""
+    return [TUNED, *([FRESH] if FRESH.exists() else [])]
+
+
 def load_labels(
     path: str | Path | None = None, half: Half | None = None, questions: Sequence[Question] | None = None
 ) -> list[Labelled]:
@@ -96,7 +101,7 @@ def load_labels(
     Raises a LabError that names file, line and field where a line is broken or its question unknown.
     """
     known = {question.id: question for question in (load_questions(SHIPPED) if questions is None else questions)}
-    paths = [Path(path)] if path is not None else [TUNED, *([FRESH] if FRESH.exists() else [])]
+    paths = [Path(path)] if path is not None else label_files()
     found = [item for each in paths for item in _labels_of(each, known)]
     return [item for item in found if half is None or item.answer.half == half]
 
