@@ -349,7 +349,7 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
     env = {**environment.read_env_file(ROOT / ".env"), **os.environ} if environ is None else dict(environ)
     env = {name: value.strip() for name, value in env.items()}
     mode = environment.choice(env, "LAB_MODE", MODES, "auto")
-    sources = _documents(env)
+    sources = environment.documents(env, DOCUMENT_FOLDER, RULEBOOK)
     document = sources[0]
     if need_document:
         for source in sources:
@@ -404,22 +404,6 @@ def _shown(profile: Profile, mode: str, prebuilt_root: Path, slug: str) -> Profi
     """The profile whose results a replay shows: mini's in the place of one that nobody has captured yet."""
     captured = mode != "prebuilt" or (prebuilt_root / profile.name / slug).is_dir()
     return profile if captured or not (prebuilt_root / MINI.name / slug).is_dir() else MINI
-
-
-def _documents(env: Mapping[str, str]) -> tuple[Path, ...]:
-    """The paths that LAB_DOCUMENT names, parted as in PATH (: or, on Windows, ;), else the shipped rulebook."""
-    if env.get("LAB_DOCUMENT"):
-        whole = environment.path_of(env["LAB_DOCUMENT"])
-        named = [part.strip() for part in env["LAB_DOCUMENT"].split(os.pathsep) if part.strip()]
-        return (
-            (whole,)
-            if whole.exists() or len(named) < 2
-            else tuple(dict.fromkeys(environment.path_of(part) for part in named))
-        )
-    if RULEBOOK is not None:
-        return (DOCUMENT_FOLDER / RULEBOOK,)
-    shipped = sorted(path for path in DOCUMENT_FOLDER.glob("*.md") if path.stem.lower() != "readme")
-    return (shipped[0] if shipped else DOCUMENT_FOLDER / "rulebook.md",)
 
 
 def _endpoint(env: Mapping[str, str]) -> Endpoint:

@@ -76,6 +76,18 @@ def path_of(text: str) -> Path:
     return path.resolve()
 
 
+def documents(env: Mapping[str, str], folder: Path, rulebook: str | None) -> tuple[Path, ...]:
+    """The paths that LAB_DOCUMENT names, parted as in PATH (: or, on Windows, ;), else the shipped `rulebook`."""
+    if env.get("LAB_DOCUMENT"):
+        whole = path_of(env["LAB_DOCUMENT"])
+        named = [part.strip() for part in env["LAB_DOCUMENT"].split(os.pathsep) if part.strip()]
+        return (whole,) if whole.exists() or len(named) < 2 else tuple(dict.fromkeys(path_of(part) for part in named))
+    if rulebook is not None:
+        return (folder / rulebook,)
+    shipped = sorted(path for path in folder.glob("*.md") if path.stem.lower() != "readme")
+    return (shipped[0] if shipped else folder / "rulebook.md",)
+
+
 def check_document(path: Path, named_by: str) -> None:
     """Raise a LabError unless `path` is a text in UTF-8 with something in it, a file to convert, or a folder of such.
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from config import CONVERTED_SUFFIXES, TEXT_SUFFIXES
+from adaptlab.environment import CONVERTED_SUFFIXES, TEXT_SUFFIXES
 
 CONTENTS = re.compile(
     r"^(table of contents|contents|list of (figures|tables)|index|(alphabetical|subject|general) index"
