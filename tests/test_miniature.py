@@ -231,3 +231,12 @@ def test_every_trained_question_is_recognised_as_asking_for_its_fact() -> None:
 
 def test_fixed_books_keep_to_the_listed_words() -> None:
     assert new_world("fixed book 0", listed_words_only=True).novel is None and new_world("other").novel is not None
+
+
+def test_every_member_of_the_family_can_be_built_and_all_together_stay_under_34_megabytes(tokenizer) -> None:
+    built = {name: architecture.build(name, tokenizer) for name in architecture.FAMILY}
+    sizes = {name: 2 * sum(p.numel() for p in model.parameters()) for name, model in built.items()}
+    assert sizes["mini-teacher"] <= 14e6 and all(size <= 8e6 for name, size in sizes.items() if name != "mini-teacher")
+    assert sum(sizes.values()) <= 34e6
+    kinds = {type(model).__name__ for model in built.values()}
+    assert kinds == {"GraniteForCausalLM", "Qwen2ForCausalLM", "Phi3ForCausalLM"}
