@@ -200,7 +200,7 @@ def _day(notes: Sequence[Notes], name: str, slots: Sequence[Slot]) -> list[str]:
     for slot in slots:
         computing = f"{slot.run_minutes:.1f} min" if slot.number else ""
         track = "; ".join(values.get(slot.number, [])[:3])
-        lines.append(f"| {slot.begin} to {slot.end} | {slot.title} | {computing} | {track} |")
+        lines.append(f"| {slot.begin}\u00a0to\u00a0{slot.end} | {slot.title} | {computing} | {track} |")
     late = [slot for slot in slots if slot.number and slot.run_minutes > slot.minutes]
     lines += [
         f"\nSection {slot.number} computes longer than its time: start it before, or use `adaptlab checkpoint`."
