@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, asserted, clean, sentences_of, values, words_of
 from adaptlab.claims import HEDGE, committed_values
@@ -99,12 +100,18 @@ def lenient(question: Question, text: str) -> bool:
 
 def canonical(question: Question | AnswerType, text: str) -> str | None:
     """The answer that a text gives, in one comparable spelling; None where none can be read."""
+    if isinstance(question, str):
+        return _canonical(question, "", text)
+    return _canonical(question.answer_type, question.text(), text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _canonical(kind: AnswerType, asked: str, text: str) -> str | None:
+    """`canonical`, kept: among many candidates the same few texts come again and again."""
     if not text or not text.strip():
         return None
     if is_refusal(text):
         return REFUSAL
-    kind: AnswerType = question if isinstance(question, str) else question.answer_type
-    asked = "" if isinstance(question, str) else question.text()
     said = asserted(asked, text)
     if not said or HEDGE.search(said):
         return None
