@@ -373,7 +373,7 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
         endpoint=_endpoint(env),
         outputs_dir=environment.folder(env, "LAB_OUTPUTS", ROOT / "outputs"),
         prebuilt_root=prebuilt_root,
-        benchmark=Path(env["LAB_BENCHMARK"]).expanduser() if env.get("LAB_BENCHMARK") else None,
+        benchmark=environment.path_of(env["LAB_BENCHMARK"]) if env.get("LAB_BENCHMARK") else None,
         sources=sources,
         keep_furniture=environment.choice(env, "LAB_FURNITURE", ("skip", "keep"), "skip") == "keep",
         part_title=env.get("LAB_PART") or (MINI_PART if shipped and profile is MINI else None),

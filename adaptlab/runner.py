@@ -199,12 +199,22 @@ def _execute(run: Run, notebook: NotebookNode, title: str) -> None:
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
-        if os.environ.get("LAB_DOCUMENT"):
-            variables["LAB_DOCUMENT"] = run.settings.document_variable
+        variables |= _paths(run.settings)
         folder = run.cwd or scratch / "work"
         folder.mkdir(parents=True, exist_ok=True)
         with Bars(title, kernel.code_cells(notebook), feed) as bars:
             kernel.execute(notebook, folder, variables, bars)
+
+
+def _paths(settings: Settings) -> dict[str, str]:
+    """The variables that name paths, made absolute: the kernels work in another folder than the one who set them."""
+    known = {
+        "LAB_DOCUMENT": settings.document_variable,
+        "LAB_BENCHMARK": str(settings.benchmark),
+        "LAB_OUTPUTS": str(settings.outputs_dir),
+        "LAB_PREBUILT": str(settings.prebuilt_root),
+    }
+    return {name: value for name, value in known.items() if os.environ.get(name)}
 
 
 @contextmanager

@@ -95,6 +95,25 @@ def test_a_notebook_runs_with_this_interpreter_profile_mode_and_document_in_a_sc
     assert Path(folder).is_relative_to(root) and not Path(folder).exists()
 
 
+def test_relative_paths_in_the_settings_mean_the_same_in_the_kernels(tmp_path):
+    names = ("LAB_DOCUMENT", "LAB_BENCHMARK", "LAB_OUTPUTS", "LAB_PREBUILT")
+    write(tmp_path, FIRST, f"import os\nfor name in {names}:\n    print(os.environ[name])")
+    (tmp_path / "rules.md").write_text("# Rules\n\nA torch burns for six turns.\n", encoding="utf-8")
+    (tmp_path / "asked.jsonl").write_text("", encoding="utf-8")
+    relative = dict(zip(names, ("rules.md", "asked.jsonl", "live", "kept"), strict=True))
+    done = subprocess.run(
+        command(tmp_path, "--mode", "live", "--to", "00"),
+        env={**environment(tmp_path), **relative},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / "live/mini/rules/report/00Setup_00_Recap_and_Evidence.ipynb"
+    said = nbformat.read(page, as_version=4).cells[1].outputs[0].text.split()
+    assert said == [str(tmp_path / name) for name in relative.values()]
+
+
 def test_the_notebooks_in_the_repository_stay_as_they_are(finished):
     root, _ = finished
     assert nbformat.read(root / FIRST, as_version=4).cells[1].outputs == []
