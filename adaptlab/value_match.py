@@ -9,6 +9,7 @@ from adaptlab.answers import DIMENSION, FUNCTION_WORDS, UNITS, Value, clean, val
 from adaptlab.claims import asked_case, committed_values, has_rival_subject, negated, of_another_subject, special_case
 from adaptlab.retrieval import stem
 from adaptlab.schemas import AnswerType, Question
+from adaptlab.topics import Topic, asked_topic, at_another_rate, of_another_topic, own_shares
 
 
 def _gold_values(question: Question, form: str) -> tuple[list[Value], frozenset[str]]:
@@ -26,6 +27,7 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
 
     Strictly: with their unit, and without another value for a special case.
     """
+    wanted = asked_topic(question)
     for form in (question.answer, *question.accepted):
         gold, extra = _gold_values(question, form)
         if not gold:
@@ -33,8 +35,10 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
                 return True
             continue
         claimed = _claimed(question, form, gold, extra, asked, text)
+        claimed = _at_asked_rate(claimed, asked, text, form)
         claimed = _asked_case(claimed, asked, text) if strictly else _plain_case(claimed, asked, text)
-        committed = committed_values(text, _about(claimed, gold, asked, text))
+        claimed = own_shares(_about(claimed, gold, wanted, asked, text), clean(asked), text)
+        committed = committed_values(text, claimed)
         if any(_other_claim(text, value, asked, form) for value in committed):
             continue
         if committed and _same_values(committed, gold, asked, strictly):
@@ -77,6 +81,11 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     return plain or list(found)
 
 
+def _at_asked_rate(found: Sequence[Value], asked: str, text: str, form: str) -> list[Value]:
+    """Without the values of another rate, where one of the asked rate or of none stands beside them."""
+    return [value for value in found if not at_another_rate(text, value, clean(asked), clean(form))] or list(found)
+
+
 def _in_words(text: str, form: str) -> bool:
     """Whether a form that holds no value ("percentile dice") stands in the text and is not denied."""
     at = text.find(clean(form))
@@ -108,17 +117,13 @@ _THRESHOLD = re.compile(
     r"save\w*|limit)\b"
 )
 _AGE = re.compile(r"\s[a-z]+ (ago|old)\b")
-_RATE = re.compile(r"(?:\s[a-z]+)? (?:per|an?|each|every) (" + "|".join(sorted(set(UNITS) - {"'", "%"})) + r")\b")
-
-
 def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
     """Whether a value is only a bound, an age or a rate that question and gold do not speak of."""
     head, tail, plain = text[: value.start], text[value.end :], clean(f"{asked} {form}")
     if _AT_LEAST.search(head) or _OR_MORE.match(tail):
         return not _THRESHOLD.search(plain)
     bound, age = _BEYOND.search(head), _AGE.match(tail)
-    said, wanted = _RATE.match(tail), _RATE.search(clean(form))
-    other_rate = said is not None and wanted is not None and UNITS[said[1]] != UNITS[wanted[1]]
+    other_rate = at_another_rate(text, value, clean(asked), clean(form))
     return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
 
 
@@ -138,46 +143,20 @@ def _wrong_sign(question: Question, committed: Sequence[Value], text: str) -> bo
 
 _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|at) $")
 _ONLY_VALUES = re.compile(r"\b(?!or\b)[a-z]{2,}")
-_QUANTITIES = {  # what the words of questions and answers measure
-    "length": "long length",
-    "width": "wide width broad breadth across",
-    "height": "high height tall",
-    "depth": "deep depth",
-    "thickness": "thick thickness",
-    "weight": "weigh weighs weight heavy",
-    "price": "cost costs price",
-    "speed": "move moves movement speed fast distance",
-    "range": "range reach",
-    "hardness": "hardness",
-    "morale": "morale",
-    "loyalty": "loyalty",
-}
-_QUANTITY = {word: quantity for quantity, names in _QUANTITIES.items() for word in names.split()}
-
-
-def _about(found: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
+def _about(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, asked: str, text: str) -> list[Value]:
     """The values that can be meant as the answer: not another thing's, not those of another quantity."""
     found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
+    found = [value for value in found if not of_another_topic(text, value, found, wanted)]
     if len(_ONLY_VALUES.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
         return list(found)
     words = set(words_of(clean(asked)))
     labels = {value: _LABEL.search(text[: value.start]) for value in found}
     ours = any(label and words & set(words_of(label[2])) for label in labels.values())
     plain = [v for v, label in labels.items() if not label or words & set(words_of(label[2])) or not (ours or label[1])]
-    plain = [value for value in plain if not _of_another_quantity(value, labels[value], asked, text)]
     plain = [value for value in plain if _may_answer(value, gold, words, text)]
     own = [value for value in plain if not has_rival_subject(text, value.start, clean(asked))]
     own = [value for value in own if not _of_another_deed(value, clean(asked), text)]
     return own or plain
-
-
-def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, text: str) -> bool:
-    """Whether a value is said to be a width where a length was asked; a question without such words asks for any."""
-    after = re.match(r"\s[a-z]+ (?:in )?([a-z]+)\b", text[value.end :])
-    names = [*(label[2].split() if label else ()), *([after[1]] if after else ())]
-    said = {_QUANTITY[name] for name in names if name in _QUANTITY}
-    wanted = {_QUANTITY[word] for word in re.findall(r"[a-z]+", asked.casefold()) if word in _QUANTITY}
-    return bool(said and wanted) and not said & wanted
 
 
 _DEED = re.compile(
