@@ -13,8 +13,9 @@ from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
 HEDGE = re.compile(
     r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
     r"|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
-    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|my guess|i guess"
-    r"|i(?: would|'d) (?:guess|say)|i think|i believe"
+    r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|(?:my|a|an? \w+|best) guess|i guess"
+    r"|i(?: would|'d) (?:guess|say)|i think|i believe|double-check|(?:could|may|might) be wrong|no guarantees?"
+    r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
     r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
@@ -57,12 +58,12 @@ _CONCLUSION = re.compile(
         r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
-        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d+)\b)",
-        r"\bnow\b|\btotal(?:s|ling| is| of)\b",
+        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
+        r"\bnow\b|\btotal(?:s|ling)?(?: [a-z]+){0,2}?(?: is| of)\b|\bmakes?(?= \d)|\b(?:half|double)(?: of that)? is\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
 )
-_TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|all together|total)\b")
+_TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|together|total|combined|overall)\b")
 _ASIDE = re.compile(
     any_of(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",

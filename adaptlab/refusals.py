@@ -28,6 +28,7 @@ _FACTS = any_of("information|mention|details?|evidence|data|context|statement|in
 _OTHER_CLAUSE = r"\b(?:but|though|although|however)\b(?! (?:it |they )?(?:never|do|does|did)\b)"
 _DO_NOT = "(?:(?:do|does|did) not|never)"
 _NOTHING = "(?:nothing|nowhere|not (?:something|anything))"
+_PLACE = any_of(_TEXT, "lists?|tables?|stat block|index|chapter|section|page|notes?|records?")
 _IN_THE_TEXT = rf"in (?:the|these|this) (?:given |provided )?{_TEXT}"
 REFUSALS = re.compile(
     any_of(
@@ -37,11 +38,20 @@ REFUSALS = re.compile(
         rf"\b(?:{_SAY}(?:e?s)?|is {_TOLD}|are {_TOLD})\b[^.!?\n]*\bbut (?:not\b|(?:\w+ ){{1,4}}(?:is|are) not[.!]?$)",
         rf"\b{_NOTHING}\b[^.!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
         r"\b(?:nobody|no one) (?:knows|says)\b|\b(?:is|are) silent (?:on|about)\b",
+        # it is not there
+        rf"\b(?:is|are|was|were) (?:not|nowhere) (?:\w+ ){{0,2}}?(?:in|on|among|part of|found in) (?:the|these|this|any)"
+        rf" (?:[\w-]+ ){{0,2}}?{_PLACE}\b",
+        r"\bnowhere to be (?:found|seen)\b|\b(?:is|are|was|were) (?:missing|absent|omitted)\b(?= from|[.,;]|$)",
+        r"\b(?:leaves?|left) (?:it|them|that|this|the|its|his|her|their)?[^.!?\n,;]{0,40}?\b(?:out|open|unsaid|blank)\b",
+        r"\b(?:omits?|lacks?|fails? to|neglects? to)\b(?=[^.!?\n]{0,40}\b(?:" + _SAY + "|" + _FACTS + r"|its|the)\b)",
+        rf"\bno (?:word|trace|record|entry|hint|clue|sign|line)s? (?:on|of|about|for|as to|that|in)\b|\bnot a (?:single )?word\b",
+        rf"\b(?:do|does|did) not (?:\w+ )?(?:come up|turn up|appear|occur|feature|figure)\b",
+        r"\b(?:a mystery|(?:any(?:one|body)'s|any one's) guess)\b",
         # it is not said
         rf"\b(?:is|are|was|were) {_NOT} (?:\w+ )?{_TOLD}\b",
         rf"\bno [\w\s]{{1,40}}?\b(?:is|are|was|were) {_TOLD}\b",
         rf"\bno\b[^.!?\n]{{1,60}}?\b{_IN_THE_TEXT}\b",
-        rf"\bdoes not (?:appear|occur|exist|feature) (?:anywhere )?{_IN_THE_TEXT}\b",
+        rf"\bdoes not exist (?:anywhere )?{_IN_THE_TEXT}\b",
         rf"\b(?:no|not enough|insufficient) (?:\w+ )?{_FACTS}\b|\bnot told\b",
         r"\b(?:it|this|that|which|answer|value)(?: is| remains) (?:not clear|unclear|unknown|unspecified|unstated)\b",
         r"\b(?:is|are|remains?|left) (?:left )?(?:unknown|unspecified|unstated|undefined|unsaid)\b",

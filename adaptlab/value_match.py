@@ -117,6 +117,8 @@ _THRESHOLD = re.compile(
     r"save\w*|limit)\b"
 )
 _AGE = re.compile(r"\s[a-z]+ (ago|old)\b")
+
+
 def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
     """Whether a value is only a bound, an age or a rate that question and gold do not speak of."""
     head, tail, plain = text[: value.start], text[value.end :], clean(f"{asked} {form}")
@@ -143,6 +145,8 @@ def _wrong_sign(question: Question, committed: Sequence[Value], text: str) -> bo
 
 _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|at) $")
 _ONLY_VALUES = re.compile(r"\b(?!or\b)[a-z]{2,}")
+
+
 def _about(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, asked: str, text: str) -> list[Value]:
     """The values that can be meant as the answer: not another thing's, not those of another quantity."""
     found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
