@@ -12,7 +12,7 @@ from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
 
 HEDGE = re.compile(
     r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
-    r"|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
+    r"|(?:might|may|could) be(?! (?:up to|at most|no more|within|\w+ed|used|done|made|worn|cast|taken|thrown|found)\b)"
     r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|(?:my|a|an? \w+|best) guess|i guess"
     r"|i(?: would|'d) (?:guess|say)|i think|i believe|double-check|(?:could|may|might) be wrong|no guarantees?"
     r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
@@ -56,6 +56,7 @@ _CONCLUSION = re.compile(
     any_of(
         r"\b(?:final )?answer(?: is)?:?\s",
         r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
+        r"(?<!answer): (?=[+-]?\d+(?:\.\d+)?(?: [a-z]+){0,2}[^\w\n]*(?:$|\n))",  # "twice 5: 10."
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
@@ -70,6 +71,8 @@ _ASIDE = re.compile(
         r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
         r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
         r",(?: and)? then\b.*|[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
+        r"[:;,.(]\s?(?:so |thus |say,? )?an? (?:roll|result|throw|total)(?: of| that shows)? \d.*"
+        r"|\b(?:for (?:example|instance)|e\.?g\b|such as)\b.*",
         r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
     )
 )
@@ -96,9 +99,8 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
         return totals
     if len({(value.value) for value in stated}) <= 1:
         return stated
-    conclusions = list(_CONCLUSION.finditer(text))
-    if conclusions:
-        after = [value for value in stated if value.start >= conclusions[-1].end() - 1]
+    for conclusion in reversed(list(_CONCLUSION.finditer(text))):
+        after = [value for value in stated if value.start >= conclusion.end() - 1]
         if after:
             return after
     asides = [match.span() for pattern in (_ASIDE, _SPELT_OUT) for match in pattern.finditer(text)]
@@ -110,6 +112,18 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
 
 _SEGMENT = re.compile(r"[,;:(\n]|[.!?](?=\s|$)|\b(?:and|or|but|while|whereas|otherwise)\b")
 _CASE = re.compile(r"\b(?:when|if|while|unless|during|with|without|for|at|in|on|by|against|under) ([^#]*)")
+
+
+_ONLY_IN = re.compile(
+    r"[^.;\n]{0,60}?\bonly (?:if|when|while|for|during|in|on|at|with|by|under|against|after|before|where)\b([^.;,\n]*)"
+)
+
+
+def only_in_a_case(text: str, end: int, known: str) -> bool:
+    """Whether what stands before `end` is claimed for a case only that question and gold do not speak of."""
+    match = _ONLY_IN.match(text[end:])
+    own = set(words_of(match[1])) - FUNCTION_WORDS if match else set()
+    return bool(own) and not own & set(words_of(known))
 
 
 def special_case(text: str, start: int, end: int, asked: str) -> bool:
@@ -133,7 +147,9 @@ def _case_words(text: str, start: int, end: int) -> set[str]:
 # ------------------------------------------------------------------------------------------------------- other things
 
 _CLAUSE_START = r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)"
-_SUBJECT = re.compile(_CLAUSE_START + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s(?!(?:of|is|are|was|were)\b))")
+_SUBJECT = re.compile(
+    _CLAUSE_START + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)(?!of\b|for\b|in\b|at\b|on\b|with\b|to\b|by\b)([a-z]+)(?=\s(?!(?:of|is|are|was|were)\b))"
+)
 _SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
 _ANY_THING = frozenset(
     "animal beast creature thing item object weapon spell person place whole one answer total".split()
@@ -161,5 +177,5 @@ def has_rival_subject(text: str, start: int, asked: str) -> bool:
     wanted = set(words_of(asked))
     clauses = re.split(r"[.;,\n]|\b(?:and|but|while|whereas)\b", text[:start])
     said = words_of(clauses[-1])
-    verb = next((i for i, word in enumerate(said) if word in wanted - FUNCTION_WORDS), 0)
+    verb = next((i for i, word in enumerate(said) if word.isalpha() and word in wanted - FUNCTION_WORDS), 0)
     return len(clauses) > 1 and verb > 0 and not set(said[:verb]) & FUNCTION_WORDS

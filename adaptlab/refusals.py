@@ -14,6 +14,8 @@ _SOURCE = any_of(_TEXT, "it|they|i")
 _SAY = any_of(
     "say|state|mention|specify|give|contain|include|provide|list|describe|tell|indicate|reveal|address",
     "specifie|define|cover|discuss|explain|name|record|answer",
+    "count|note|spell out|settle|go into|touch on|speak of|talk about|deal with|report|offer|supply|show|identify|clarify"
+    "|disclose|detail|elaborate|assign|put|set out|refer to|comment|help",
     "have (?:any |enough |that |this )?(?:information|details?)",
 )
 _TOLD = any_of(
@@ -27,7 +29,7 @@ _FOUND_OUT = any_of("determined|answered|found|known|inferred|established|told|s
 _FACTS = any_of("information|mention|details?|evidence|data|context|statement|indication|answer|way of knowing")
 _OTHER_CLAUSE = r"\b(?:but|though|although|however)\b(?! (?:it |they )?(?:never|do|does|did)\b)"
 _DO_NOT = "(?:(?:do|does|did) not|never)"
-_NOTHING = "(?:nothing|nowhere|not (?:something|anything))"
+_NOTHING = "(?:nothing(?! else| more| but)|nowhere|not (?:something|anything))"
 _PLACE = any_of(_TEXT, "lists?|tables?|stat block|index|chapter|section|page|notes?|records?")
 _IN_THE_TEXT = rf"in (?:the|these|this) (?:given |provided )?{_TEXT}"
 REFUSALS = re.compile(
@@ -36,7 +38,7 @@ REFUSALS = re.compile(
         rf"\b{_SOURCE}\b(?:(?!{_OTHER_CLAUSE})[^.!?\n]){{0,60}}?\b{_DO_NOT} (?:\w+ )?{_SAY}(?:e?s)?\b",
         rf"\b{_TEXT}\b[^.!?\n]{{0,40}}?\b{_SAY}(?:s|d|ed)? (?:\w+ )?(?:no|nothing)\b",
         rf"\b(?:{_SAY}(?:e?s)?|is {_TOLD}|are {_TOLD})\b[^.!?\n]*\bbut (?:not\b|(?:\w+ ){{1,4}}(?:is|are) not[.!]?$)",
-        rf"\b{_NOTHING}\b[^.!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
+        rf"\b{_NOTHING}\b[^.,!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
         r"\b(?:nobody|no one) (?:knows|says)\b|\b(?:is|are) silent (?:on|about)\b",
         # it is not there
         rf"\b(?:is|are|was|were) (?:not|nowhere) (?:\w+ ){{0,2}}?(?:in|on|among|part of|found in) (?:the|these|this|any)"
@@ -69,13 +71,21 @@ _POINTER = re.compile(
     r"\b(?:(?:say|mention|describe|list|discuss|state|cover|give|refer)(?:e?s)?|check|consult|ask|called|described)\b"
 )
 _OTHER_THING = re.compile(r"^(?:an?|other|another|some|most|similar) (?!guess\b)")
-_GUESS = re.compile(r"\b(?:likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b")
+_GUESS = re.compile(r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i would (?:say|use)|likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b")
 _VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")
+
+
+_CONDITION = re.compile(r"\b(?:when|whenever|if|unless|where)\b[^.,;:\n]*$")
+
+
+def refusals_in(sentence: str) -> list[re.Match[str]]:
+    """Where a cleaned sentence declines; not where it only names a condition: "60 feet if nothing is stated"."""
+    return [match for match in REFUSALS.finditer(sentence) if not _CONDITION.search(sentence[: match.start()])]
 
 
 def mentions_refusal(text: str) -> bool:
     """Whether the text says anywhere that it does not know or that the source does not say."""
-    return bool(REFUSALS.search(clean(text)))
+    return any(refusals_in(sentence) for sentence in sentences_of(clean(text)))
 
 
 def is_refusal(text: str, asked: str = "") -> bool:
@@ -84,10 +94,10 @@ def is_refusal(text: str, asked: str = "") -> bool:
     With the question at hand, what follows offers an answer only if it speaks of what was asked.
     """
     sentences = sentences_of(clean(text))
-    at = next((i for i, sentence in enumerate(sentences[:2]) if REFUSALS.search(sentence)), None)
+    at = next((i for i, sentence in enumerate(sentences[:2]) if refusals_in(sentence)), None)
     if at is None or _VERDICT.search(sentences[0]) or (at == 1 and re.search(r"\d", sentences[0])):
         return False
-    match = list(REFUSALS.finditer(sentences[at]))[-1]
+    match = refusals_in(sentences[at])[-1]
     if _answered_first(sentences[at][: match.start()]):
         return False
     rest = [sentences[at][match.end() :], *sentences[at + 1 :]]
@@ -98,7 +108,7 @@ def without_refusals(text: str) -> str:
     """The cleaned text without the clauses that decline: what stands behind or before a "but" is kept."""
     kept = []
     for sentence in sentences_of(clean(text)):
-        match = next(iter(reversed(list(REFUSALS.finditer(sentence)))), None)
+        match = next(iter(reversed(refusals_in(sentence))), None)
         if match is None:
             kept.append(sentence)
         elif behind := CONTRAST.search(sentence, match.end()):
@@ -126,10 +136,10 @@ def _about_else(claim: str, asked: str) -> bool:
 
 def _offers(part: str, first: bool, asked: str) -> bool:
     """Whether what follows a refusal still offers an answer: not what only points at something else."""
-    if REFUSALS.search(part) or _OTHER_THING.search(part):
+    if refusals_in(part) or _OTHER_THING.search(part):
         return False
     contrast = CONTRAST.search(part)
-    claim = part[contrast.end() :] if contrast else part
+    claim = part[contrast.end() :] if contrast and part[contrast.end() :].strip(" .,!") else part
     if _GUESS.search(claim):
         return True
     if (first and not contrast) or _about_else(claim, asked):

@@ -38,13 +38,32 @@ def _neighbour(text: str, start: int, end: int) -> tuple[str, str]:
 _INFLECTED = re.compile(r"s$|..(?:ed|ing|ly|en)$")  # most often no noun that belongs to a name
 
 
+_NO_ADJECTIVE = re.compile(  # an article, another determiner, or a verb: behind a pronoun, or as an order
+    r"\b(?:a|an|the|some|any|no|without|more|enough|plain|simply|called|namely)\s+$"
+    r"|\b(?:to|not|cannot|can|may|must|will|would|should|shall|could|might|you|they|we|i|he|she|it|who|which|that|please"
+    r"|let) [a-z]+\s+$"
+    r"|(?:^|[.;:,\n]\s?|\band |\bthen )(?:use|give|take|bring|drink|throw|pour|carry|apply|buy|get|try|pack|hold|put|add|mix"
+    r"|burn|eat|feed|offer|rub|spread|wear|choose|pick|search|look for|expect|find|write|say|ask for|serve|smear|light)\s+$"
+)
+_ADVERBS = frozenset(
+    listed("first again then now instead alone too please once yet today here there anyway though however whatsoever")
+)
+
+
+def _follows_a_noun(text: str, start: int) -> bool:
+    """Whether the word before a span stands behind a noun, so that it is a verb: "your guide drew capsized ferries"."""
+    words = re.search(r"([^\W\d_]+)\s+[^\W\d_]+\s+$", text[:start])
+    return words is not None and words[1] not in FUNCTION_WORDS | {"some", "any", "with", "without"}
+
+
 def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
     """Whether a found name is only a piece of a longer one: "iron" in "cold iron" or in "iron dust"."""
     before, after = _neighbour(text, start, end)
     if re.search(r"(?<![\w.])\d+\s$", text[:start]):
         return True
-    if re.search(r"\b(?:a|an|the)\s+$|\b(?:to|not|cannot|can|may|must|will|you|they|we|i) [a-z]+\s+$", text[:start]):
+    if _NO_ADJECTIVE.search(text[:start]) or (len(words_of(text[start:end])) > 1 and _follows_a_noun(text, start)):
         before = ""
+    after = "" if after in _ADVERBS else after
     asked_words = set(words_of(asked))
     alone = len(words_of(text[start:end])) == 1 or bool(re.match(r"[\s-]+[^\W\d_]+\s*(?:[.,;!]|$)", text[end:], re.M))
     loose = [

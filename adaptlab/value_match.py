@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from adaptlab.answers import DIMENSION, FUNCTION_WORDS, UNITS, Value, clean, values, words_of
-from adaptlab.claims import asked_case, committed_values, has_rival_subject, negated, of_another_subject, special_case
+from adaptlab.claims import asked_case, committed_values, has_rival_subject, negated, of_another_subject, only_in_a_case, special_case
 from adaptlab.retrieval import stem
 from adaptlab.schemas import AnswerType, Question
 from adaptlab.topics import Topic, asked_topic, at_another_rate, of_another_topic, own_shares
@@ -37,8 +37,9 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
         claimed = _claimed(question, form, gold, extra, asked, text)
         claimed = _at_asked_rate(claimed, asked, text, form)
         claimed = _asked_case(claimed, asked, text) if strictly else _plain_case(claimed, asked, text)
-        claimed = own_shares(_about(claimed, gold, wanted, asked, text), clean(asked), text)
-        committed = committed_values(text, claimed)
+        committed = committed_values(text, _about(claimed, gold, wanted, asked, text))
+        if len({value.value for value in committed}) > 1:
+            committed = own_shares(committed, clean(asked), text)
         if any(_other_claim(text, value, asked, form) for value in committed):
             continue
         if committed and _same_values(committed, gold, asked, strictly):
@@ -126,6 +127,7 @@ def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
         return not _THRESHOLD.search(plain)
     bound, age = _BEYOND.search(head), _AGE.match(tail)
     other_rate = at_another_rate(text, value, clean(asked), clean(form))
+    other_rate = other_rate or only_in_a_case(text, value.end, plain)
     return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
 
 
