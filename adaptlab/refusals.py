@@ -6,6 +6,7 @@ import re
 
 from adaptlab.answers import FUNCTION_WORDS, any_of, clean, sentences_of, words_of
 from adaptlab.claims import HEDGE
+from adaptlab.topics import is_other, question_in, topic_of
 
 _TEXT = any_of(
     "passages?|texts?|rule ?books?|rules|context|documents?|information|excerpts?|source|entry|description|book"
@@ -71,7 +72,9 @@ _POINTER = re.compile(
     r"\b(?:(?:say|mention|describe|list|discuss|state|cover|give|refer)(?:e?s)?|check|consult|ask|called|described)\b"
 )
 _OTHER_THING = re.compile(r"^(?:an?|other|another|some|most|similar) (?!guess\b)")
-_GUESS = re.compile(r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i would (?:say|use)|likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b")
+_GUESS = re.compile(
+    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i would (?:say|use)|likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b"
+)
 _VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")
 
 
@@ -95,10 +98,10 @@ def is_refusal(text: str, asked: str = "") -> bool:
     """
     sentences = sentences_of(clean(text))
     at = next((i for i, sentence in enumerate(sentences[:2]) if refusals_in(sentence)), None)
-    if at is None or _VERDICT.search(sentences[0]) or (at == 1 and re.search(r"\d", sentences[0])):
+    if at is None or _VERDICT.search(sentences[0]) or (at == 1 and _may_answer(sentences[0], clean(asked))):
         return False
     match = refusals_in(sentences[at])[-1]
-    if _answered_first(sentences[at][: match.start()]):
+    if _answered_first(sentences[at][: match.start()], clean(asked)):
         return False
     rest = [sentences[at][match.end() :], *sentences[at + 1 :]]
     return not any(_offers(part, i == 0, clean(asked)) for i, part in enumerate(rest))
@@ -118,10 +121,23 @@ def without_refusals(text: str) -> str:
     return "\n".join(kept)
 
 
-def _answered_first(head: str) -> bool:
+_WANTS_A_NUMBER = re.compile(r"\bhow\b|\bwhen\b|\b(?:year|number|score|dice|die|date|sum|share|fraction|percentage)\b")
+
+
+def _may_answer(claim: str, asked: str) -> bool:
+    """Whether a clause holds a value that can be meant as the answer; a year is none where a name was asked."""
+    asked = question_in(asked)
+    wanted = topic_of(asked)
+    other = is_other(topic_of(claim), wanted) or not (any(wanted) or _WANTS_A_NUMBER.search(asked))
+    return bool(re.search(r"\d", claim)) and not (asked and other)
+
+
+def _answered_first(head: str, asked: str) -> bool:
     """Whether a value or a yes or no stands before the refusal in its own sentence: "14, though it does not say so"."""
     claim = CONTRAST.split(head)[0] if CONTRAST.search(head) else ""
-    return bool(HEDGE.search(claim)) or (bool(re.search(r"^(?:yes|no)\b|\d", claim)) and not _POINTER.search(claim))
+    if HEDGE.search(claim) or re.search(r"^(?:yes|no)\b", claim):
+        return True
+    return _may_answer(claim, asked) and not _POINTER.search(claim)
 
 
 _SUBJECT = re.compile(r"^[\s,]*(?:[a-z]+ly,? )?((?:[a-z'-]+ ){1,4}?)(?:is|are|was|were|has|have|costs?|weighs?)\b")

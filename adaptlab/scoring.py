@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, asserted, clean, sentences_of, values, words_of
-from adaptlab.claims import HEDGE, committed_values
+from adaptlab.claims import HEDGE, committed_values, only_in_a_case
 from adaptlab.polarity import loose_polarity, polarity
 from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, refusals_in, without_refusals
 from adaptlab.schemas import AnswerType, Question
@@ -55,6 +55,8 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
     if question.answer_type == "yes_no":
         gold = polarity(clean(question.answer))
         read = polarity if strictly else loose_polarity
+        if only_in_a_case(said, 0, clean(question.text())) and not re.search(r"\bno\b|\bnot\b", said):
+            return False
         return gold is not None and read(said, question.text()) == gold
     said = _YES_OR_NO.sub("", said)
     if question.answer_type == "list":
@@ -64,10 +66,13 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
 
 _HOWEVER = re.compile(r"\b(?:however|no matter how) [a-z]+ [^.,;\n]*")  # "however deep it may be" is no hedge
 
+_PERMITS = re.compile(r"\b(?:may|can|could|open to|allowed|permitted|able|choose)\b")
+
 
 def _hedges(question: Question, text: str) -> bool:
     """Whether the text hedges, with words that the gold answer does not bring along."""
     own = clean(" ".join((question.answer, *question.accepted)))
+    own += " may be could be" if _PERMITS.search(clean(question.text())) else ""
     said = _HOWEVER.sub("", clean(text))
     return any(match[0] not in own for match in HEDGE.finditer(said))
 

@@ -9,6 +9,7 @@ from adaptlab.answers import FUNCTION_WORDS, TITLES, any_of, clean, words_of
 from adaptlab.claims import HEDGE, negated
 from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
+from adaptlab.topics import of_another_thing
 
 # ----------------------------------------------------------------------------------------------- names and texts
 
@@ -156,6 +157,8 @@ _RELATIVE_TO = re.compile(r"([\w'-]+), (?:who|whose|which|where) (?!is\b|are\b|w
 
 def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
+    if of_another_thing(text, start, clean(asked)):
+        return True
     antecedent = _RELATIVE_TO.search(text[:start])
     if antecedent and not set(words_of(antecedent[1])) & set(words_of(clean(asked))):
         return True
@@ -322,6 +325,8 @@ def items_of(form: str) -> list[str]:
 def list_right(question: Question, text: str, strictly: bool) -> bool:
     """Whether a text asserts every item of the gold list; strictly: and no other item."""
     text = _NUMBERING.sub("", text)
+    if any(re.search(r"\bor\b", clean(form)) for form in (question.answer, *question.accepted)):
+        text = re.sub(r"\bor\b", "and", text)  # "may be A, B or C" says of all of them that they may be
     for form in (question.answer, *question.accepted):
         items = items_of(form)
         if not items or _offers_or(text, items):

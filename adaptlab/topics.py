@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, Value, clean, words_of
 from adaptlab.schemas import Question
+from config import ROOT
 
 _QUANTITIES = {  # what the words of questions and answers measure; a word of several meanings has them all
     "long": "length duration range casting notice reset",
@@ -97,8 +98,12 @@ def asked_topic(question: Question) -> Topic:
     return topic_of("\n".join(said))
 
 
+_IN_BRACKETS = re.compile(r"\((?:[a-z]+ ?){1,2}\)")  # "the greatest (long) range"
+
+
 def part_around(text: str, value: Value, others: Sequence[Value]) -> tuple[str, str]:
     """What stands before and behind a value in its part of a sentence, up to the next value on either side."""
+    text = _IN_BRACKETS.sub(lambda match: " " * len(match[0]), text)
     begin = max((other.end for other in others if other.end <= value.start), default=0)
     stop = min((other.start for other in others if other.start >= value.end), default=len(text))
     return _CUT.split(text[begin : value.start])[-1], _CUT.split(text[value.end : stop])[0]
@@ -113,6 +118,30 @@ def of_another_topic(text: str, value: Value, others: Sequence[Value], wanted: T
     behind = topic_of("" if _ASIDE.match(tail) else tail)
     said = tuple(before or after for before, after in zip(topic_of(head), behind, strict=True))
     return is_other(said, wanted)
+
+
+@lru_cache(maxsize=1)
+def _known_things() -> tuple[str, ...]:
+    """The things that the shipped benchmark asks about: the names in its questions that have an entry of their own."""
+    from adaptlab.benchmark import load_questions
+
+    path = ROOT / "00Setup" / "benchmark.jsonl"
+    questions = load_questions(path) if path.exists() else []
+    return tuple(
+        {clean(q.section) for each in questions for q in each.quotes if q.section and q.section in each.text()}
+    )
+
+
+def of_another_thing(text: str, start: int, asked: str) -> bool:
+    """Whether a claim names another known thing, where the question asks about one: "the Drowsel has an AC of 19".
+
+    A name that nobody knows is a garbled one and stands for the one that was asked.
+    """
+    if not any(name in asked for name in _known_things()):
+        return False
+    claim = _CUT.split(text[:start])[-1]
+    named = [name for name in _known_things() if re.search(rf"\b{re.escape(name)}(?:'?s)?\b", claim)]
+    return bool(named) and not any(name in asked for name in named)
 
 
 # -------------------------------------------------------------------------------------------------- rates and shares
@@ -137,7 +166,14 @@ def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
 
 _SHARE_BEFORE = re.compile(r"^\s*(?:[a-z]+ )?(?:each|every|an?|the|for|per|in|on|to|at)\b")
 _SHARE_BEHIND = re.compile(r"^(?:\s[a-z]+)??\s(?:for|to|per|each|every|an?|in|on|of|at|against|by|with|when|if)\b")
+_LABELLED = re.compile(r"^\s*(?:[a-z]+ ){1,4}?(?:is|are|costs?)\s$")
 _NO_SHARE = frozenset(words_of("truth fact reality all total most least first last best once question answer case"))
+
+
+def question_in(asked: str) -> str:
+    """The last sentence of a question that asks: what stands before it only sets the scene."""
+    sentences = [part for part in re.split(r"(?<=[.!?\n])\s+", asked) if part.strip()]
+    return next((part for part in reversed(sentences) if part.endswith("?")), asked)
 
 
 def own_shares(found: Sequence[Value], asked: str, text: str) -> list[Value]:
@@ -145,13 +181,15 @@ def own_shares(found: Sequence[Value], asked: str, text: str) -> list[Value]:
 
     "120 points to each Kin, 60 to each retainer" where the share of the Kin was asked.
     """
-    sentences = [part for part in re.split(r"(?<=[.!?\n])\s+", asked) if part.strip()]
-    focus = set(words_of(next((part for part in reversed(sentences) if part.endswith("?")), asked))) - FUNCTION_WORDS
+    focus = set(words_of(question_in(asked))) - FUNCTION_WORDS
     ours, theirs = [], []
     for value in found:
         head, tail = part_around(text, value, found)
         words: set[str] = set()
-        for part, pattern in ((head, _SHARE_BEFORE), (tail, _SHARE_BEHIND)):
-            words |= set(words_of(part)) - FUNCTION_WORDS if pattern.search(part) else set()
+        for part, stands in (
+            (head, _SHARE_BEFORE.search(head) or _LABELLED.search(head)),
+            (tail, _SHARE_BEHIND.search(tail)),
+        ):
+            words |= set(words_of(part)) - FUNCTION_WORDS if stands else set()
         (ours if words & focus else theirs if words and not words & _NO_SHARE else []).append(value)
     return ours if ours and len(ours) + len(theirs) == len(found) else list(found)

@@ -6,10 +6,18 @@ import re
 from collections.abc import Sequence
 
 from adaptlab.answers import DIMENSION, FUNCTION_WORDS, UNITS, Value, clean, values, words_of
-from adaptlab.claims import asked_case, committed_values, has_rival_subject, negated, of_another_subject, only_in_a_case, special_case
+from adaptlab.claims import (
+    asked_case,
+    committed_values,
+    has_rival_subject,
+    negated,
+    of_another_subject,
+    only_in_a_case,
+    special_case,
+)
 from adaptlab.retrieval import stem
 from adaptlab.schemas import AnswerType, Question
-from adaptlab.topics import Topic, asked_topic, at_another_rate, of_another_topic, own_shares
+from adaptlab.topics import Topic, asked_topic, at_another_rate, of_another_thing, of_another_topic, own_shares
 
 
 def _gold_values(question: Question, form: str) -> tuple[list[Value], frozenset[str]]:
@@ -40,6 +48,7 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
         committed = committed_values(text, _about(claimed, gold, wanted, asked, text))
         if len({value.value for value in committed}) > 1:
             committed = own_shares(committed, clean(asked), text)
+        committed = committed if strictly else _forgiven(committed, gold, asked, text)
         if any(_other_claim(text, value, asked, form) for value in committed):
             continue
         if committed and _same_values(committed, gold, asked, strictly):
@@ -80,6 +89,28 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     found = _asked_case(found, asked, text)
     plain = [value for value in found if not special_case(text, value.start, value.end, asked)]
     return plain or list(found)
+
+
+_CONCESSION = re.compile(
+    r"\b(?:but|though|although|except)\b(?! (?:it|they|he|she|this|that|its|the|in|actually|really|rather|no|not)\b)"
+)
+
+
+def _forgiven(committed: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """For the lenient reading: without a value for others behind a "but", and without an extra one joined by "and"."""
+    concession = _CONCESSION.search(text)
+    plain = [value for value in committed if concession and value.start < concession.start()]
+    if plain and len(plain) < len(committed):
+        return plain
+    ours = [value for value in committed if value.value in {item.value for item in gold}]
+    between = [text[one.end : two.start] for one, two in zip(committed, committed[1:], strict=False)]
+    joined = bool(ours) and all(_JOINED.search(words) for words in between)
+    cases = any(special_case(text, value.start, value.end, asked) for value in ours)
+    return ours if joined and not cases and not _RANGE.search(text[: committed[0].start]) else list(committed)
+
+
+_JOINED = re.compile(r"^[^.;,\n]*\b(?:and|plus|as well as)\b(?![^.;\n]*\b(?:or|not|but)\b)[^.;\n]*$")
+_RANGE = re.compile(r"\b(?:between|from|either|average|mean|sum|product|difference)\b[^.;\n]*$")
 
 
 def _at_asked_rate(found: Sequence[Value], asked: str, text: str, form: str) -> list[Value]:
@@ -153,6 +184,7 @@ def _about(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, asked: 
     """The values that can be meant as the answer: not another thing's, not those of another quantity."""
     found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
     found = [value for value in found if not of_another_topic(text, value, found, wanted)]
+    found = [value for value in found if not of_another_thing(text, value.start, clean(asked))]
     if len(_ONLY_VALUES.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
         return list(found)
     words = set(words_of(clean(asked)))
@@ -222,6 +254,8 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
     things = set(words_of(counted[1])) - FUNCTION_WORDS - {"i", "we"} if counted else set()
     if things and not given <= {"point", *things} | (in_question & {"hit point"}):
         return False
+    if re.search(r"\bhow (?:many times|often)\b", asked.casefold()):
+        foreign -= {"time", "charge", "use", "shot"}
     return not (foreign if strictly else foreign & set(UNITS.values()))
 
 
