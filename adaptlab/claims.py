@@ -38,7 +38,7 @@ _DENIED_BEFORE = any_of(
 )
 _AUXILIARY = any_of("is|was|are|were|do|does|did|can|could|may|will|would|has|have")
 _DENIED_AFTER = any_of(
-    r"[\w\s']{0,20}?\b(?:is|was) (?:not|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
+    r"[\w\s']{0,20}?\b(?:is|are|was) (?:not|optional|unnecessary|superfluous|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
     r"[\w\s']{0,20}?\bwould be wrong\b",
     rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot|(?:has|have) (?:none|no effect))\b(?!\s(?:only|just)\b)",
 )
@@ -56,7 +56,6 @@ _CONCLUSION = re.compile(
     any_of(
         r"\b(?:final )?answer(?: is)?:?\s",
         r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
-        r"(?<!answer): (?=[+-]?\d+(?:\.\d+)?(?: [a-z]+){0,2}[^\w\n]*(?:$|\n))",  # "twice 5: 10."
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
@@ -64,6 +63,7 @@ _CONCLUSION = re.compile(
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
 )
+_RESULT = re.compile(r"\d[^.!?\n]*(?<!answer): (?=[+-]?\d+(?:\.\d+)?(?: (?!an?\b|per\b|each\b)[a-z]+){0,2}[^\w\n]*$)")
 _TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|together|total|combined|overall)\b")
 _ASIDE = re.compile(
     any_of(
@@ -99,7 +99,7 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
         return totals
     if len({(value.value) for value in stated}) <= 1:
         return stated
-    for conclusion in reversed(list(_CONCLUSION.finditer(text))):
+    for conclusion in (*_RESULT.finditer(text), *reversed(list(_CONCLUSION.finditer(text)))):
         after = [value for value in stated if value.start >= conclusion.end() - 1]
         if after:
             return after

@@ -121,6 +121,7 @@ def without_refusals(text: str) -> str:
     return "\n".join(kept)
 
 
+_WANTS_A_NAME = re.compile(r"^(?:[a-z]+ )?(?:who|whose|whom|where)\b")
 _WANTS_A_NUMBER = re.compile(r"\bhow\b|\bwhen\b|\b(?:year|number|score|dice|die|date|sum|share|fraction|percentage)\b")
 
 
@@ -128,7 +129,11 @@ def _may_answer(claim: str, asked: str) -> bool:
     """Whether a clause holds a value that can be meant as the answer; a year is none where a name was asked."""
     asked = question_in(asked)
     wanted = topic_of(asked)
-    other = is_other(topic_of(claim), wanted) or not (any(wanted) or _WANTS_A_NUMBER.search(asked))
+    other = (
+        _WANTS_A_NAME.search(asked)
+        or is_other(topic_of(claim), wanted)
+        or not (any(wanted) or _WANTS_A_NUMBER.search(asked))
+    )
     return bool(re.search(r"\d", claim)) and not (asked and other)
 
 

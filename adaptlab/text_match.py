@@ -101,6 +101,10 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
         r"(?:\bor|/|\beither)\s+(?:(?:a|an|the)\s+)?$", head
     ):
         return "options"
+    if re.search(
+        r"\b(?:between|(?:higher|lower|better|best|larger|greater|worse|one) of) (?:the )?$", head
+    ) and re.match(r"\s*(?:and|or)\b", tail):
+        return "options"
     line = head[head.rfind("\n") + 1 :] + "#" + tail.split("\n")[0]
     sentence = next(part for part in re.split(r"(?<=[.!?])\s", line) if "#" in part)
     before, after = sentence.split("#", 1)
@@ -123,7 +127,7 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
 def _is_option(item: str, asked: str) -> bool:
     """Whether an item of a list could be an answer: short, no clause, nothing of the question in it."""
     words = words_of(item.replace("#", " gold "))
-    if item.startswith("not "):
+    if re.match(r"(?:not|during|until|after|before|since|near|because|through|throughout|within) ", item):
         return False
     foreign = not set(words) & (set(words_of(clean(asked))) - FUNCTION_WORDS)
     return (
@@ -189,6 +193,11 @@ def _renamed(question: Question, text: str, start: int, end: int, form: str) -> 
     return question.answer_type == "text" and bool(loose) and not known
 
 
+_OTHER_MATTER = re.compile(
+    r"(?:the|its|their) (?!answer|name|truth|correct|right)(?:[a-z]+ ){1,3}?(?:is|are|was|costs?) .*\d"
+)
+
+
 def _other_claim(text: str, start: int, form: str) -> bool:
     """Whether another line or sentence of the same frame claims something else ("It is A. It is B.")."""
     line_start = text.rfind("\n", 0, start) + 1
@@ -198,7 +207,7 @@ def _other_claim(text: str, start: int, form: str) -> bool:
         words = words_of(re.sub(r"^(?:[-*+]|\d+[.)])\s*", "", line))
         bullets = re.match(r"\s*(?:[-*+]|\d+[.)])\s", line)
         same_frame = len(frame) >= 1 and words[: len(frame)] == frame
-        bare = not frame and 0 < len(words) <= 5
+        bare = not frame and 0 < len(words) <= 5 and not _OTHER_MATTER.match(line)
         if (same_frame or bare or (bullets and len(words) <= 6)) and not _contains(words, gold):
             return True
     return False

@@ -30,7 +30,8 @@ _QUANTITIES = {  # what the words of questions and answers measure; a word of se
     "moves?|moving|movement|speed|fast": "speed",
     "range|reach|reaches|away": "range",
     "far|distance": "range speed area length notice",
-    "area|radius": "area range",
+    "area": "area",
+    "radius": "area range",
     "circle|level": "level area",
     "hardness": "hardness",
     "harm": "hardness damage",
@@ -109,13 +110,16 @@ def part_around(text: str, value: Value, others: Sequence[Value]) -> tuple[str, 
     return _CUT.split(text[begin : value.start])[-1], _CUT.split(text[value.end : stop])[0]
 
 
-_ASIDE = re.compile(r"(?:\s[a-z]+){0,2}?\s(?:to|for|on|against|from|if|when|in|per|because|at|with|than|by)\b")
+_SIZE = re.compile(r"\s[a-z]+ (?:in )?(long|wide|broad|high|tall|deep|thick|across|length|width|height|depth)\b")
+_ASIDE = re.compile(r"\s(?:to|for|on|against|from|if|when|in|per|because|at|with|than|by)\b")
 
 
 def of_another_topic(text: str, value: Value, others: Sequence[Value], wanted: Topic) -> bool:
     """Whether a value is said to be of another quantity, or of another part of a body, than what is wanted."""
     head, tail = part_around(text, value, others)
-    behind = topic_of("" if _ASIDE.match(tail) else tail)
+    size, aside = _SIZE.match(tail), _ASIDE.search(tail)
+    head = "" if size else head
+    behind = topic_of(size[1] if size else tail[: aside.start()] if aside else tail)
     said = tuple(before or after for before, after in zip(topic_of(head), behind, strict=True))
     return is_other(said, wanted)
 
@@ -150,6 +154,7 @@ _EACH = "(?:per|an?|each|every|any|single|1|one)"
 _UNIT_NAMES = "(" + "|".join(sorted(set(UNITS) - {"'", "%"}, key=len, reverse=True)) + r")\b"
 _ASKED_RATE = re.compile(rf"\b(?:in |for )?{_EACH} {_UNIT_NAMES}")
 _RATE = re.compile(rf"(?:\s[a-z]+)? (?:(?:in |for )?{_EACH}|in (?P<count>\d+)) {_UNIT_NAMES}")
+_RATE_BEFORE = re.compile(rf"\bin (?P<count>(?!1\b)\d+) {_UNIT_NAMES} $")
 _TOGETHER = re.compile(r"\b(?:all together|altogether|in total|in all|total|combined)\b")
 _APIECE = re.compile(r"(?:\s[a-z]+)? (?:each|apiece|per (?:head|person|man|member))\b")
 
@@ -159,13 +164,13 @@ def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
     tail = text[value.end :]
     if _APIECE.match(tail) and _TOGETHER.search(asked):
         return True
-    said = _RATE.match(tail)
+    said = _RATE.match(tail) or _RATE_BEFORE.search(text[: value.start])
     wanted = {UNITS[match[1]] for match in _ASKED_RATE.finditer(f"{asked}\n{form}")}
     return said is not None and bool(wanted) and (said["count"] is not None or UNITS[said[2]] not in wanted)
 
 
 _SHARE_BEFORE = re.compile(r"^\s*(?:[a-z]+ )?(?:each|every|an?|the|for|per|in|on|to|at)\b")
-_SHARE_BEHIND = re.compile(r"^(?:\s[a-z]+)??\s(?:for|to|per|each|every|an?|in|on|of|at|against|by|with|when|if)\b")
+_SHARE_BEHIND = re.compile(r"^%?(?:\s[a-z]+)??\s(?:for|to|per|each|every|an?|in|on|of|at|against|by|with|when|if)\b")
 _LABELLED = re.compile(r"^\s*(?:[a-z]+ ){1,4}?(?:is|are|costs?)\s$")
 _NO_SHARE = frozenset(words_of("truth fact reality all total most least first last best once question answer case"))
 

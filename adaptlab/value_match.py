@@ -17,7 +17,16 @@ from adaptlab.claims import (
 )
 from adaptlab.retrieval import stem
 from adaptlab.schemas import AnswerType, Question
-from adaptlab.topics import Topic, asked_topic, at_another_rate, of_another_thing, of_another_topic, own_shares
+from adaptlab.topics import (
+    Topic,
+    asked_topic,
+    at_another_rate,
+    of_another_thing,
+    of_another_topic,
+    own_shares,
+    part_around,
+    topic_of,
+)
 
 
 def _gold_values(question: Question, form: str) -> tuple[list[Value], frozenset[str]]:
@@ -50,6 +59,8 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
             committed = own_shares(committed, clean(asked), text)
         committed = committed if strictly else _forgiven(committed, gold, asked, text)
         if any(_other_claim(text, value, asked, form) for value in committed):
+            continue
+        if strictly and _BRACKETED_CASE.search(text) and not _BRACKETED_CASE.search(clean(asked)):
             continue
         if committed and _same_values(committed, gold, asked, strictly):
             return not _wrong_sign(question, committed, text)
@@ -91,6 +102,9 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     return plain or list(found)
 
 
+_BRACKETED_CASE = re.compile(
+    r"\((?:but |or |only )?[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while) (?!each\b|every\b|all\b|an? )"
+)
 _CONCESSION = re.compile(
     r"\b(?:but|though|although|except)\b(?! (?:it|they|he|she|this|that|its|the|in|actually|really|rather|no|not)\b)"
 )
@@ -184,6 +198,7 @@ def _about(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, asked: 
     """The values that can be meant as the answer: not another thing's, not those of another quantity."""
     found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
     found = [value for value in found if not of_another_topic(text, value, found, wanted)]
+    found = _counted(found, clean(asked), text)
     found = [value for value in found if not of_another_thing(text, value.start, clean(asked))]
     if len(_ONLY_VALUES.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
         return list(found)
@@ -219,6 +234,21 @@ _NO_DEED = {
 }
 
 
+_HOW_MANY = re.compile(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})")
+
+
+def _counted(found: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """Without the values with another unit or quantity, where one counts what was asked: "10 torches, 12 pounds"."""
+    match = _HOW_MANY.search(asked)
+    things = set(words_of(match[1])) - FUNCTION_WORDS if match else set()
+    ours = [value for value in found if things & set(words_of(text[value.end :][:40])[:2])]
+    if not ours:
+        return list(found)
+    others = [value for value in found if value not in ours]
+    bare = [v for v in others if not (v.unit or any(topic_of(part_around(text, v, found)[0])))]
+    return [value for value in found if value in ours or value in bare]
+
+
 def _of_another_deed(value: Value, asked: str, text: str) -> bool:
     """Whether a later clause has the value with a verb of its own: "18 charges; it regains 1 each night"."""
     match = _DEED.search(text[: value.start])
@@ -250,7 +280,7 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
         missing = not given and not (wanted & in_question)
         return (given <= wanted) and not (missing and strictly)
     foreign = given - in_question - {"point"}
-    counted = re.search(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})", asked.casefold())
+    counted = _HOW_MANY.search(asked.casefold())
     things = set(words_of(counted[1])) - FUNCTION_WORDS - {"i", "we"} if counted else set()
     if things and not given <= {"point", *things} | (in_question & {"hit point"}):
         return False
