@@ -14,7 +14,7 @@ HEDGE = re.compile(
     r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
     r"|(?:might|may|could) be(?! (?:up to|at most|no more|within|\w+ed|used|done|made|worn|cast|taken|thrown|found)\b)"
     r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|(?:my|a|an? \w+|best) guess|i guess"
-    r"|i(?: would|'d) (?:guess|say)|i think|i believe|double-check|(?:could|may|might) be wrong|no guarantees?"
+    r"|i(?: would|'d) (?:guess|say)|i (?:should |would )?think|i (?:would )?imagine|i assume|i gather|i believe|unless i|if i am not|double-check|(?:could|may|might) be wrong|no guarantees?"
     r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
     r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
@@ -56,9 +56,10 @@ _CONCLUSION = re.compile(
     any_of(
         r"\b(?:final )?answer(?: is)?:?\s",
         r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
+        r"\b(?:doubled|halved|trebled|tripled|raised|increased|reduced|rounded|brought)\b[^.;\n]*? to (?=\d)",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
-        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
+        r"\bso\b,?(?= (?:the|it|its|that|this|there|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
         r"\bnow\b|\btotal(?:s|ling)?(?: [a-z]+){0,2}?(?: is| of)\b|\bmakes?(?= \d)|\b(?:half|double)(?: of that)? is\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
@@ -68,7 +69,7 @@ _TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|together|
 _ASIDE = re.compile(
     any_of(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
-        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
+        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from|reduced from|lowered from|raised from"
         r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
         r",(?: and)? then\b.*|[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
         r"[:;,.(]\s?(?:so |thus |say,? )?an? (?:roll|result|throw|total)(?: of| that shows)? \d.*"
@@ -141,7 +142,7 @@ def _case_words(text: str, start: int, end: int) -> set[str]:
     cuts = [0, *(match.end() for match in _SEGMENT.finditer(text, 0, start))]
     stop = _SEGMENT.search(text, end)
     segment = text[cuts[-1] : start] + " # " + text[end : stop.start() if stop else len(text)]
-    return {word for case in _CASE.finditer(segment) for word in words_of(case[1])} - FUNCTION_WORDS
+    return {word for case in _CASE.finditer(segment) for word in words_of(case[1])} - FUNCTION_WORDS - {"truth", "fact", "reality"}
 
 
 # ------------------------------------------------------------------------------------------------------- other things

@@ -49,6 +49,13 @@ REFUSALS = re.compile(
         r"\b(?:omits?|lacks?|fails? to|neglects? to)\b(?=[^.!?\n]{0,40}\b(?:" + _SAY + "|" + _FACTS + r"|its|the)\b)",
         rf"\bno (?:word|trace|record|entry|hint|clue|sign|line)s? (?:on|of|about|for|as to|that|in)\b|\bnot a (?:single )?word\b",
         rf"\b(?:do|does|did) not (?:\w+ )?(?:come up|turn up|appear|occur|feature|figure)\b",
+        rf"\b(?:{_PLACE}|bestiary|game|system) (?:has|have|knows?|contains?|lists?) no\b",
+        rf"\b(?:{_PLACE}|bestiary|game|system) (?:do|does) not (?:\w+ )?(?:{_SAY}|have|know)\b",
+        r"\b(?:gives?|lists?|names?|mentions?|see|find|told)\b[^.!?\n]*\b(?:but|yet) no (?:[a-z]+ ?){1,4}[.!]?$",
+        rf"\b(?:is|are) not an? (?:[a-z]+ ){{1,3}}(?:in|of) (?:this|the|these) (?:{_PLACE}|game|system)\b",
+        rf"\b(?:is|are) not (?:among|one of) the [^.!?\n]*\b(?:here|{_TOLD})\b",
+        rf"\b(?:goes|go|went|remains?) un\w+ed\b|: not {_TOLD}\b",
+        rf"\b(?:need|require) (?:more|further|additional) (?:\w+ )?{_FACTS}\b",
         r"\b(?:a mystery|(?:any(?:one|body)'s|any one's) guess)\b",
         # it is not said
         rf"\b(?:is|are|was|were) {_NOT} (?:\w+ )?{_TOLD}\b",
@@ -73,7 +80,7 @@ _POINTER = re.compile(
 )
 _OTHER_THING = re.compile(r"^(?:an?|other|another|some|most|similar) (?!guess\b)")
 _GUESS = re.compile(
-    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i would (?:say|use)|likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b"
+    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i would (?:say|use|go with|put)|likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b"
 )
 _VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")
 

@@ -308,8 +308,13 @@ def _loosely(question: Question, text: str, form: str) -> bool:
     )
 
 
+_EVERY = re.compile(r"\b(?:every|everybody|everyone|all|each|any|none|no)\b")
+
+
 def _as_negated(wanted: set[str], plain: str, asked: str, sentence: str) -> bool:
     """Whether a sentence with the wanted words denies what the form denies, and offers no choice."""
+    if _EVERY.search(plain) and not _EVERY.search(sentence):
+        return False
     if "or" in sentence.split() and "or" not in plain.split():
         return False
     if "but" in sentence.split() and "but" not in plain.split():

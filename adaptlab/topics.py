@@ -64,11 +64,15 @@ _PARTS = {
     "wings?": "wings",
     "beaks?": "beak",
 }
+_EXTREMES = {
+    "maximum|at (?:the )?most|greatest|longest|highest|heaviest|farthest|furthest": "most",
+    "minimum|at (?:the )?least|smallest|shortest|lowest|nearest": "least",
+}
 _LEXICONS = tuple(
     {re.compile(rf"\b(?:{names})\b"): frozenset(meanings.split()) for names, meanings in lexicon.items()}
-    for lexicon in (_QUANTITIES, _PARTS)
+    for lexicon in (_QUANTITIES, _PARTS, _EXTREMES)
 )
-Topic = tuple[frozenset[str], ...]  # the quantities, and the parts of a body
+Topic = tuple[frozenset[str], ...]  # the quantities, the parts of a body, the extremes
 
 
 @lru_cache(maxsize=20_000)
@@ -85,7 +89,7 @@ def is_other(said: Topic, wanted: Topic) -> bool:
     return any(one and other and not one & other for one, other in zip(said, wanted, strict=True))
 
 
-_CUT = re.compile(r"[,;()\n|]|[.!?](?=\s|$)|\b(?:and|but|while|whereas|although|though|plus)\b")
+_CUT = re.compile(r"\s/\s|[,;()\n|]|[.!?](?=\s|$)|\b(?:and|but|while|whereas|although|though|plus)\b")
 
 
 def asked_topic(question: Question) -> Topic:
@@ -187,14 +191,15 @@ def own_shares(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     "120 points to each Kin, 60 to each retainer" where the share of the Kin was asked.
     """
     focus = set(words_of(question_in(asked))) - FUNCTION_WORDS
-    ours, theirs = [], []
+    ours: list[Value] = []
+    theirs: list[Value] = []
     for value in found:
         head, tail = part_around(text, value, found)
         words: set[str] = set()
-        for part, stands in (
-            (head, _SHARE_BEFORE.search(head) or _LABELLED.search(head)),
-            (tail, _SHARE_BEHIND.search(tail)),
-        ):
-            words |= set(words_of(part)) - FUNCTION_WORDS if stands else set()
+        behind = _SHARE_BEHIND.search(tail)
+        if _SHARE_BEFORE.search(head) or _LABELLED.search(head):
+            words |= set(words_of(head)) - FUNCTION_WORDS
+        if behind:
+            words |= set(words_of(tail[behind.end() :])) - FUNCTION_WORDS
         (ours if words & focus else theirs if words and not words & _NO_SHARE else []).append(value)
     return ours if ours and len(ours) + len(theirs) == len(found) else list(found)
