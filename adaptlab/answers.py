@@ -72,7 +72,8 @@ _NUMBER = re.compile(
 
 
 _ADDED = re.compile(
-    r"(d\d+)(?:,? plus|,? and (?:then )?add|,? (?:with|and) an? (?:bonus of )?(?=\+?\d+ bonus\b|\+\d)|,? adding) ?\+?(\d+)"
+    r"(d\d+)(?:,? plus|,? and (?:then )?add|,? (?:with|and) an? (?:bonus of )?(?=\+?\d+ bonus\b|\+\d)"
+    r"|,? adding) ?\+?(\d+)"
     r"(?: bonus\b| to (?:it|the (?:total|result|sum|roll))\b)?"
 )
 

@@ -13,8 +13,10 @@ from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
 HEDGE = re.compile(
     r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
     r"|(?:might|may|could) be(?! (?:up to|at most|no more|within|\w+ed|used|done|made|worn|cast|taken|thrown|found)\b)"
-    r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|(?:my|a|an? \w+|best) guess|i guess"
-    r"|i(?: would|'d) (?:guess|say)|i (?:should |would )?think|i (?:would )?imagine|i assume|i gather|i believe|unless i|if i am not|double-check|(?:could|may|might) be wrong|no guarantees?"
+    r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure"
+    r"|certain)|(?:my|a|an? \w+|best) guess|i guess"
+    r"|i(?: would|'d) (?:guess|say)|i (?:should |would )?think|i (?:would )?imagine|i assume|i gather|i believe"
+    r"|unless i|if i am not|double-check|(?:could|may|might) be wrong|no guarantees?"
     r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
     r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
@@ -38,7 +40,8 @@ _DENIED_BEFORE = any_of(
 )
 _AUXILIARY = any_of("is|was|are|were|do|does|did|can|could|may|will|would|has|have")
 _DENIED_AFTER = any_of(
-    r"[\w\s']{0,20}?\b(?:is|are|was) (?:not|optional|unnecessary|superfluous|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
+    r"[\w\s']{0,20}?\b(?:is|are|was) (?:not|optional|unnecessary|superfluous|wrong|incorrect|false"
+    r"|untrue)\b(?!\s(?:only|just))",
     r"[\w\s']{0,20}?\bwould be wrong\b",
     rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot|(?:has|have) (?:none|no effect))\b(?!\s(?:only|just)\b)",
 )
@@ -69,7 +72,8 @@ _TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|together|
 _ASIDE = re.compile(
     any_of(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
-        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from|reduced from|lowered from|raised from"
+        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not"
+        r"|up from|reduced from|lowered from|raised from"
         r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
         r",(?: and)? then\b.*|[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
         r"[:;,.(]\s?(?:so |thus |say,? )?an? (?:roll|result|throw|total)(?: of| that shows)? \d.*"
@@ -98,7 +102,7 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
     totals = [value for value in stated if _TOTAL.match(text[value.end :])]
     if totals:
         return totals
-    if len({(value.value) for value in stated}) <= 1:
+    if len({(value.value, value.unit) for value in stated}) <= 1:
         return stated
     for conclusion in (*_RESULT.finditer(text), *reversed(list(_CONCLUSION.finditer(text)))):
         after = [value for value in stated if value.start >= conclusion.end() - 1]
@@ -142,7 +146,11 @@ def _case_words(text: str, start: int, end: int) -> set[str]:
     cuts = [0, *(match.end() for match in _SEGMENT.finditer(text, 0, start))]
     stop = _SEGMENT.search(text, end)
     segment = text[cuts[-1] : start] + " # " + text[end : stop.start() if stop else len(text)]
-    return {word for case in _CASE.finditer(segment) for word in words_of(case[1])} - FUNCTION_WORDS - {"truth", "fact", "reality"}
+    return (
+        {word for case in _CASE.finditer(segment) for word in words_of(case[1])}
+        - FUNCTION_WORDS
+        - {"truth", "fact", "reality"}
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- other things
@@ -150,7 +158,8 @@ def _case_words(text: str, start: int, end: int) -> set[str]:
 _CLAUSE_START = r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)"
 _SUBJECT = re.compile(
     _CLAUSE_START
-    + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)(?!of\b|for\b|in\b|at\b|on\b|with\b|to\b|by\b)([a-z]+)(?=\s(?!(?:of|is|are|was|were)\b))"
+    + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)(?!of\b|for\b|in\b|at\b|on\b|with\b|to\b|by\b)([a-z]+)(?=\s(?!(?:of|is"
+    r"|are|was|were)\b))"
 )
 _SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
 _ANY_THING = frozenset(

@@ -67,7 +67,8 @@ def _statement(clause: str, asked: str) -> str | None:
 
 _LOOSE_NO = re.compile(
     any_of(
-        r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b|\bagainst the (?:rules?|law)\b",
+        r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b"
+        r"|\bagainst the (?:rules?|law)\b",
         r"\b(?:impossible|forbidden|prohibited|barred|banned|unable)\b|^(?:it|they|he|she|you) (?:[a-z]+ not|cannot)\b",
         r"\b(?:not|cannot)\.?$|^not (?:exactly|really|quite)\b|\btoo \w+ (?:to|for)\b",
         r"\bnot (?:be )?(?:allowed|permitted|possible|enough|able)\b",

@@ -15,9 +15,11 @@ _SOURCE = any_of(_TEXT, "it|they|i")
 _SAY = any_of(
     "say|state|mention|specify|give|contain|include|provide|list|describe|tell|indicate|reveal|address",
     "specifie|define|cover|discuss|explain|name|record|answer",
-    "count|note|spell out|settle|go into|touch on|speak of|talk about|deal with|report|offer|supply|show|identify|clarify"
-    "|disclose|detail|elaborate|assign|put|set out|refer to|comment|help",
     "have (?:any |enough |that |this )?(?:information|details?)",
+)
+_SAY_MORE = any_of(  # what only a text can decline to do
+    "note|spell out|settle|go into|touch on|speak of|talk about|deal with|report|offer|supply|show|identify|clarify",
+    "disclose|detail|elaborate|assign|put|set out|refer to|comment|have|know",
 )
 _TOLD = any_of(
     "stated|specified|mentioned|given|provided|listed|included|described|said|named|defined|covered|indicated|told",
@@ -31,7 +33,7 @@ _FACTS = any_of("information|mention|details?|evidence|data|context|statement|in
 _OTHER_CLAUSE = r"\b(?:but|though|although|however)\b(?! (?:it |they )?(?:never|do|does|did)\b)"
 _DO_NOT = "(?:(?:do|does|did) not|never)"
 _NOTHING = "(?:nothing(?! else| more| but)|nowhere|not (?:something|anything))"
-_PLACE = any_of(_TEXT, "lists?|tables?|stat block|index|chapter|section|page|notes?|records?")
+_PLACE = any_of(_TEXT, "lists?|tables?|stat block|index|chapter|section|page|notes?|records?|bestiary|game|system")
 _IN_THE_TEXT = rf"in (?:the|these|this) (?:given |provided )?{_TEXT}"
 REFUSALS = re.compile(
     any_of(
@@ -41,27 +43,29 @@ REFUSALS = re.compile(
         rf"\b(?:{_SAY}(?:e?s)?|is {_TOLD}|are {_TOLD})\b[^.!?\n]*\bbut (?:not\b|(?:\w+ ){{1,4}}(?:is|are) not[.!]?$)",
         rf"\b{_NOTHING}\b[^.,!?\n]{{0,40}}?\b(?:about|written|{_SAY}(?:e?s)?|{_TOLD})\b",
         r"\b(?:nobody|no one) (?:knows|says)\b|\b(?:is|are) silent (?:on|about)\b",
-        # it is not there
-        rf"\b(?:is|are|was|were) (?:not|nowhere) (?:\w+ ){{0,2}}?(?:in|on|among|part of|found in) (?:the|these|this|any)"
+        # the source has it not
+        rf"\b(?:is|are|was|were) (?:not|nowhere) (?:\w+ ){{0,2}}?(?:in|on|among|part of|found in) (?:the|these"
+        rf"|this|any)"
         rf" (?:[\w-]+ ){{0,2}}?{_PLACE}\b",
-        r"\bnowhere to be (?:found|seen)\b|\b(?:is|are|was|were) (?:missing|absent|omitted)\b(?= from|[.,;]|$)",
-        r"\b(?:leaves?|left) (?:it|them|that|this|the|its|his|her|their)?[^.!?\n,;]{0,40}?\b(?:out|open|unsaid|blank)\b",
-        r"\b(?:omits?|lacks?|fails? to|neglects? to)\b(?=[^.!?\n]{0,40}\b(?:" + _SAY + "|" + _FACTS + r"|its|the)\b)",
-        rf"\bno (?:word|trace|record|entry|hint|clue|sign|line)s? (?:on|of|about|for|as to|that|in)\b|\bnot a (?:single )?word\b",
-        rf"\b(?:do|does|did) not (?:\w+ )?(?:come up|turn up|appear|occur|feature|figure)\b",
-        rf"\b(?:{_PLACE}|bestiary|game|system) (?:has|have|knows?|contains?|lists?) no\b",
-        rf"\b(?:{_PLACE}|bestiary|game|system) (?:do|does) not (?:\w+ )?(?:{_SAY}|have|know)\b",
+        r"\bnowhere to be (?:found|seen)\b|\b(?:is|are|was|were) (?:missing|absent|omitted) from\b",
+        rf"\b{_PLACE}\b[^.!?\n]{{0,60}}?\bleaves? [^.!?\n,;]{{0,40}}?\b(?:out|open|unsaid|blank)\b",
+        rf"\b{_PLACE}\b[^.!?\n]{{0,40}}?\b(?:omits?|lacks?|fails? to|neglects? to)\b",
+        rf"\b{_PLACE} (?:(?:do|does) not (?:\w+ )?(?:{_SAY}|{_SAY_MORE})\b|(?:has|have|knows?|contains?|lists?) no\b)",
+        rf"\b{_PLACE} never (?!allow|permit|let|fail)[a-z]+",
+        r"\bno (?:word|record|entry|mention)s? (?:on|of|about|for|as to|that|in)\b|\bnot a (?:single )?word\b",
+        r"\b(?:do|does|did) not (?:\w+ )?(?:come up|turn up)\b",
         r"\b(?:gives?|lists?|names?|mentions?|see|find|told)\b[^.!?\n]*\b(?:but|yet) no (?:[a-z]+ ?){1,4}[.!]?$",
-        rf"\b(?:is|are) not an? (?:[a-z]+ ){{1,3}}(?:in|of) (?:this|the|these) (?:{_PLACE}|game|system)\b",
+        rf"\b(?:is|are) not an? (?:[a-z]+ ){{1,3}}(?:in|of) (?:this|the|these) {_PLACE}\b",
         rf"\b(?:is|are) not (?:among|one of) the [^.!?\n]*\b(?:here|{_TOLD})\b",
-        rf"\b(?:goes|go|went|remains?) un\w+ed\b|: not {_TOLD}\b",
-        rf"\b(?:need|require) (?:more|further|additional) (?:\w+ )?{_FACTS}\b",
-        r"\b(?:a mystery|(?:any(?:one|body)'s|any one's) guess)\b",
+        r"\b(?:goes|go|went|remains?) un(?:mentioned|stated|said|named|specified|explained|described|recorded"
+        r"|answered)\b",
+        rf": not {_TOLD}\b|\b(?:need|require) (?:more|further|additional) (?:\w+ )?{_FACTS}\b",
+        r"\b(?:a mystery|any(?:one|body)'s guess|any 1's guess)\b",
         # it is not said
         rf"\b(?:is|are|was|were) {_NOT} (?:\w+ )?{_TOLD}\b",
         rf"\bno [\w\s]{{1,40}}?\b(?:is|are|was|were) {_TOLD}\b",
         rf"\bno\b[^.!?\n]{{1,60}}?\b{_IN_THE_TEXT}\b",
-        rf"\bdoes not exist (?:anywhere )?{_IN_THE_TEXT}\b",
+        rf"\b(?:do|does) not (?:appear|occur|exist|feature|figure) (?:anywhere )?{_IN_THE_TEXT}\b",
         rf"\b(?:no|not enough|insufficient) (?:\w+ )?{_FACTS}\b|\bnot told\b",
         r"\b(?:it|this|that|which|answer|value)(?: is| remains) (?:not clear|unclear|unknown|unspecified|unstated)\b",
         r"\b(?:is|are|remains?|left) (?:left )?(?:unknown|unspecified|unstated|undefined|unsaid)\b",
@@ -80,7 +84,8 @@ _POINTER = re.compile(
 )
 _OTHER_THING = re.compile(r"^(?:an?|other|another|some|most|similar) (?!guess\b)")
 _GUESS = re.compile(
-    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i would (?:say|use|go with|put)|likely|probably|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b"
+    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i(?: would|'d) (?:say|use|go with|put)|likely|probably"
+    r"|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b"
 )
 _VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")
 

@@ -43,8 +43,10 @@ _NO_ADJECTIVE = re.compile(  # an article, another determiner, or a verb: behind
     r"\b(?:a|an|the|some|any|no|without|more|enough|plain|simply|called|namely)\s+$"
     r"|\b(?:to|not|cannot|can|may|must|will|would|should|shall|could|might|you|they|we|i|he|she|it|who|which|that|please"
     r"|let) [a-z]+\s+$"
-    r"|(?:^|[.;:,\n]\s?|\band |\bthen )(?:use|give|take|bring|drink|throw|pour|carry|apply|buy|get|try|pack|hold|put|add|mix"
-    r"|burn|eat|feed|offer|rub|spread|wear|choose|pick|search|look for|expect|find|write|say|ask for|serve|smear|light)\s+$"
+    r"|(?:^|[.;:,\n]\s?|\band |\bthen )(?:use|give|take|bring|drink|throw|pour|carry|apply|buy|get|try|pack"
+    r"|hold|put|add|mix"
+    r"|burn|eat|feed|offer|rub|spread|wear|choose|pick|search|look for|expect|find|write|say|ask for|serve"
+    r"|smear|light)\s+$"
 )
 _ADVERBS = frozenset(
     listed("first again then now instead alone too please once yet today here there anyway though however whatsoever")

@@ -103,7 +103,8 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
 
 
 _BRACKETED_CASE = re.compile(
-    r"\((?:but |or |only )?[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while|after|before|without|unless) (?!each\b|every\b|all\b|an? )"
+    r"\((?:but |or |only )?[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while|after|before|without"
+    r"|unless) (?!each\b|every\b|all\b|an? )"
 )
 _CONCESSION = re.compile(
     r"\b(?:but|though|although|except)\b(?! (?:it|they|he|she|this|that|its|the|in|actually|really|rather|no|not)\b)"
