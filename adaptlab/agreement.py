@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TUNED, FRESH = ROOT / "00Setup" / "labelled_answers.jsonl", ROOT / "00Setup" / "labelled_answers_fresh.jsonl"
+MORE = ROOT / "00Setup" / "labelled_answers_more.jsonl"  # tuned on as well
 SHIPPED = ROOT / "00Setup" / "benchmark.jsonl"
 Half = Literal["tune", "unseen"]
 Level = Literal["strict", "lenient"]
@@ -97,11 +98,11 @@ def load_labels(
 ) -> list[Labelled]:
     """The labelled answers of a JSONL file, of one half if named; ids refer to `questions`, else the shipped ones.
 
-    Without a path: the answers the scorers were tuned on, and the fresh ones where their file is there.
+    Without a path: the answers the scorers were tuned on (two files), and the fresh ones, as far as they are there.
     Raises a LabError that names file, line and field where a line is broken or its question unknown.
     """
     known = {question.id: question for question in (load_questions(SHIPPED) if questions is None else questions)}
-    paths = [Path(path)] if path is not None else label_files()
+    paths = [Path(path)] if path is not None else [each for each in (TUNED, MORE, FRESH) if each.exists()]
     found = [item for each in paths for item in _labels_of(each, known)]
     return [item for item in found if half is None or item.answer.half == half]
 

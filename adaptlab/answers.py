@@ -62,12 +62,19 @@ _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
 _PIECES = re.compile(r"\b(?:pieces?|coins?) of (" + "|".join(sorted(_COINS)) + r")\b")
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")
 _SIDED = re.compile(
-    r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided(?: (?:dice|die|ones?|1)\b|(?=\s*(?:[.,;:!?)\n]|$)))"
+    r"(?<!\w)(?:(\d+)\s|\ban?\s)?(\d+)[- ]sided(?: (?:hit )?(?:dice|die|ones?|1)\b|(?=\s*(?:[.,;:!?)\n]|$)))"
     r"(?: (plus|minus|[+\-]) (\d+))?"
 )
 _NUMBER = re.compile(
     r"(?<![\w.])(?P<value>[+-]?\d+(?:\.\d+)?)(?:\s?(?:-|\bto\b)\s?(?P<top>\d+)(?![\w]))?(?P<ordinal>st|nd|rd|th)?"
     r"(?![\d])(?:[\s-]?(?P<unit>%|'(?!\w)|[a-z]+))?(?:\s(?P<next>[a-z]+))?"
+)
+
+
+_ADDED = re.compile(
+    r"(d\d+)(?:,? plus|,? and (?:then )?add|,? (?:with|and) an? (?:bonus of )?(?=\+?\d+ bonus\b|\+\d)"
+    r"|,? adding) ?\+?(\d+)"
+    r"(?: bonus\b| to (?:it|the (?:total|result|sum|roll))\b)?"
 )
 
 
@@ -139,7 +146,7 @@ def clean(text: str) -> str:
     text = re.sub(r"\bper cent\b", "percent", text.replace("°", " degrees "))
     text = re.sub(r"\b(\d+) \(\1\)", r"\1", text)
     text = _SIDED.sub(_sided, text)
-    text = re.sub(r"(d\d+)(?:,? plus|,? and (?:then )?add) (\d+)", r"\1+\2", text)
+    text = _ADDED.sub(r"\1+\2", text)
     return re.sub(r"[ \t]+", " ", text).strip()
 
 

@@ -12,9 +12,12 @@ from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
 
 HEDGE = re.compile(
     r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
-    r"|(?:might|may|could) be(?! (?:up to|at most|no more|within))"
-    r"|not (?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure|certain)|my guess|i guess"
-    r"|i(?: would|'d) (?:guess|say)|i think|i believe"
+    r"|(?:might|may|could) be(?! (?:up to|at most|no more|within|\w+ed|used|done|made|worn|cast|taken|thrown|found)\b)"
+    r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure"
+    r"|certain)|(?:my|a|an? \w+|best) guess|i guess"
+    r"|i(?: would|'d) (?:guess|say)|i (?:should |would )?think|i (?:would )?imagine|i assume|i gather|i believe"
+    r"|unless i|if i am not|double-check|(?:could|may|might) be wrong|no guarantees?"
+    r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
     r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
     r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
@@ -37,7 +40,8 @@ _DENIED_BEFORE = any_of(
 )
 _AUXILIARY = any_of("is|was|are|were|do|does|did|can|could|may|will|would|has|have")
 _DENIED_AFTER = any_of(
-    r"[\w\s']{0,20}?\b(?:is|was) (?:not|wrong|incorrect|false|untrue)\b(?!\s(?:only|just))",
+    r"[\w\s']{0,20}?\b(?:is|are|was) (?:not|optional|unnecessary|superfluous|wrong|incorrect|false"
+    r"|untrue)\b(?!\s(?:only|just))",
     r"[\w\s']{0,20}?\bwould be wrong\b",
     rf"\s(?:(?:{_AUXILIARY} )?(?:not|never)|cannot|(?:has|have) (?:none|no effect))\b(?!\s(?:only|just)\b)",
 )
@@ -55,20 +59,25 @@ _CONCLUSION = re.compile(
     any_of(
         r"\b(?:final )?answer(?: is)?:?\s",
         r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
+        r"\b(?:doubled|halved|trebled|tripled|raised|increased|reduced|rounded|brought)\b[^.;\n]*? to (?=\d)",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
-        r"\bso\b,?(?= (?:the|it|its|that|this|he|she|they|you|a|an|[+-]?\d+)\b)",
-        r"\bnow\b|\btotal(?:s|ling| is| of)\b",
+        r"\bso\b,?(?= (?:the|it|its|that|this|there|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
+        r"\bnow\b|\btotal(?:s|ling)?(?: [a-z]+){0,2}?(?: is| of)\b|\bmakes?(?= \d)|\b(?:half|double)(?: of that)? is\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
 )
-_TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|all together|total)\b")
+_RESULT = re.compile(r"\d[^.!?\n]*(?<!answer): (?=[+-]?\d+(?:\.\d+)?(?: (?!an?\b|per\b|each\b)[a-z]+){0,2}[^\w\n]*$)")
+_TOTAL = re.compile(r"(?:\s[a-z]+){0,2}? (?:in all|in total|altogether|together|total|combined|overall)\b")
 _ASIDE = re.compile(
     any_of(
         r";\s(?:at|with|without|for|if|when|in|on)\b.*|\b(?:normally|usually|ordinarily|otherwise|elsewhere)\b.*",
-        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not|up from"
+        r"[,;(\s]\s*(?:because|since|which|instead of|not|rather than|unlike|compared|while|whereas|but not"
+        r"|up from|reduced from|lowered from|raised from"
         r"|down from|after|plus|including|as the|as its|made up of|counting|of (?:which|whom))\b.*",
         r",(?: and)? then\b.*|[,;(]\s*\d+ times (?:the|what|as|that)\b.*",
+        r"[:;,.(]\s?(?:so |thus |say,? )?an? (?:roll|result|throw|total)(?: of| that shows)? \d.*"
+        r"|\b(?:for (?:example|instance)|e\.?g\b|such as)\b.*",
         r"\(.*?\)|\bthat is\b,?.*|\bi\.?e\b\.?.*",
     )
 )
@@ -93,11 +102,10 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
     totals = [value for value in stated if _TOTAL.match(text[value.end :])]
     if totals:
         return totals
-    if len({(value.value) for value in stated}) <= 1:
+    if len({(value.value, value.unit) for value in stated}) <= 1:
         return stated
-    conclusions = list(_CONCLUSION.finditer(text))
-    if conclusions:
-        after = [value for value in stated if value.start >= conclusions[-1].end() - 1]
+    for conclusion in (*_RESULT.finditer(text), *reversed(list(_CONCLUSION.finditer(text)))):
+        after = [value for value in stated if value.start >= conclusion.end() - 1]
         if after:
             return after
     asides = [match.span() for pattern in (_ASIDE, _SPELT_OUT) for match in pattern.finditer(text)]
@@ -109,6 +117,18 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
 
 _SEGMENT = re.compile(r"[,;:(\n]|[.!?](?=\s|$)|\b(?:and|or|but|while|whereas|otherwise)\b")
 _CASE = re.compile(r"\b(?:when|if|while|unless|during|with|without|for|at|in|on|by|against|under) ([^#]*)")
+
+
+_ONLY_IN = re.compile(
+    r"[^.;\n]{0,60}?\bonly (?:if|when|while|for|during|in|on|at|with|by|under|against|after|before|where)\b([^.;,\n]*)"
+)
+
+
+def only_in_a_case(text: str, end: int, known: str) -> bool:
+    """Whether what stands before `end` is claimed for a case only that question and gold do not speak of."""
+    match = _ONLY_IN.match(text[end:])
+    own = set(words_of(match[1])) - FUNCTION_WORDS if match else set()
+    return 2 * len(own & set(words_of(known))) < len(own)
 
 
 def special_case(text: str, start: int, end: int, asked: str) -> bool:
@@ -126,13 +146,21 @@ def _case_words(text: str, start: int, end: int) -> set[str]:
     cuts = [0, *(match.end() for match in _SEGMENT.finditer(text, 0, start))]
     stop = _SEGMENT.search(text, end)
     segment = text[cuts[-1] : start] + " # " + text[end : stop.start() if stop else len(text)]
-    return {word for case in _CASE.finditer(segment) for word in words_of(case[1])} - FUNCTION_WORDS
+    return (
+        {word for case in _CASE.finditer(segment) for word in words_of(case[1])}
+        - FUNCTION_WORDS
+        - {"truth", "fact", "reality"}
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- other things
 
 _CLAUSE_START = r"(?:^|[.;,:\n]\s?|\b(?:and|but|while|whereas)\s)"
-_SUBJECT = re.compile(_CLAUSE_START + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)([a-z]+)(?=\s(?!(?:of|is|are|was|were)\b))")
+_SUBJECT = re.compile(
+    _CLAUSE_START
+    + r"(an?|the) ((?:[a-z'-]+ ){1,2}?)(?!of\b|for\b|in\b|at\b|on\b|with\b|to\b|by\b)([a-z]+)(?=\s(?!(?:of|is"
+    r"|are|was|were)\b))"
+)
 _SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
 _ANY_THING = frozenset(
     "animal beast creature thing item object weapon spell person place whole one answer total".split()
@@ -160,5 +188,5 @@ def has_rival_subject(text: str, start: int, asked: str) -> bool:
     wanted = set(words_of(asked))
     clauses = re.split(r"[.;,\n]|\b(?:and|but|while|whereas)\b", text[:start])
     said = words_of(clauses[-1])
-    verb = next((i for i, word in enumerate(said) if word in wanted - FUNCTION_WORDS), 0)
+    verb = next((i for i, word in enumerate(said) if word.isalpha() and word in wanted - FUNCTION_WORDS), 0)
     return len(clauses) > 1 and verb > 0 and not set(said[:verb]) & FUNCTION_WORDS

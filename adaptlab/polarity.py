@@ -16,7 +16,7 @@ _YES = ("yes", "yeah", "correct", "true")
 _CLAUSES = re.compile(
     r"[,;:(\n]|\s-\s|\b(?:because|since|as|so|but|and) (?=(?:it|they|he|she|you|we|i|the|its|this|that)\b)"
 )
-_PRONOUN = re.compile(r"^(?:it|they|he|she|you|we|i|this|that|these|those|one)\b")
+_PRONOUN = re.compile(r"^(?:its|their|his|her|it|they|he|she|you|we|i|this|that|these|those|one)\b")
 
 
 def polarity(text: str, asked: str = "") -> str | None:
@@ -48,7 +48,15 @@ def _statement(clause: str, asked: str) -> str | None:
     known = set(_content(clean(asked)))
     said = set(_content(clause))
     numbers = {word for word in topic if word.lstrip("+-").isdigit()}
-    own = {word for word in said if numbers or not word.lstrip("+-").isdigit()} - {"not", "cannot", "never"}
+    own = {word for word in said if numbers or not word.lstrip("+-").isdigit()} - {
+        "not",
+        "cannot",
+        "never",
+        "longer",
+        "still",
+        "any",
+        "anymore",
+    }
     whole = len(topic & said) >= 0.75 * len(topic) and numbers <= said
     short = bool(_PRONOUN.search(clause)) and bool(own) and own <= topic
     short = short or (own <= known and len(own & topic) >= 0.5 * len(topic) and numbers <= said)
@@ -59,7 +67,8 @@ def _statement(clause: str, asked: str) -> str | None:
 
 _LOOSE_NO = re.compile(
     any_of(
-        r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b",
+        r"\bnever\b|\bnot at all\b|\b(?:certainly|maybe|probably|definitely|of course) not\b|\bby no means\b"
+        r"|\bagainst the (?:rules?|law)\b",
         r"\b(?:impossible|forbidden|prohibited|barred|banned|unable)\b|^(?:it|they|he|she|you) (?:[a-z]+ not|cannot)\b",
         r"\b(?:not|cannot)\.?$|^not (?:exactly|really|quite)\b|\btoo \w+ (?:to|for)\b",
         r"\bnot (?:be )?(?:allowed|permitted|possible|enough|able)\b",
@@ -74,7 +83,7 @@ _LOOSE_YES = re.compile(
 
 def loose_polarity(text: str, asked: str = "") -> str | None:
     """`polarity`, else what other words that mean yes or no say ("never", "it does"); None for neither."""
-    said = polarity(text, asked)
+    said = polarity(text, asked) or _verdict(text)
     if said is None and not re.search(r"\b(?:yes|no|or)\b", text):
         if _other_value(text, asked) or _LOOSE_NO.search(text):
             return "no"
@@ -82,6 +91,22 @@ def loose_polarity(text: str, asked: str = "") -> str | None:
         same = not numbers or {word for word in words_of(text) if word.isdigit()} <= numbers
         return "yes" if same and _LOOSE_YES.search(text) else None
     return said
+
+
+_JUDGED = re.compile(
+    r"^(?:no, )?(?:that|this|it) (?:is|would be) (not )?(?:(correct|right|true|so)|incorrect|wrong|false|untrue)\b"
+)
+
+
+def _verdict(text: str) -> str | None:
+    """What the first clause says by itself in other words for yes or no: "Impossible: ...", "That is wrong: ..."."""
+    first = re.split(r"[,;:.!\n]", text)[0].strip()
+    judged = _JUDGED.search(first)
+    if judged:
+        return "yes" if bool(judged[1]) != bool(judged[2]) else "no"
+    if re.search(r"\b(?:yes|no|or)\b", first) or len(first.split()) > 2:
+        return "no" if re.search(r"\bno effect\b", first) else None
+    return "no" if _LOOSE_NO.search(first) else "yes" if _LOOSE_YES.search(first) else None
 
 
 def _other_value(text: str, asked: str) -> bool:

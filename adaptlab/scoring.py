@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, asserted, clean, sentences_of, values, words_of
-from adaptlab.claims import HEDGE, committed_values
+from adaptlab.claims import HEDGE, committed_values, only_in_a_case
 from adaptlab.polarity import loose_polarity, polarity
-from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, without_refusals
+from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, refusals_in, without_refusals
 from adaptlab.schemas import AnswerType, Question
 from adaptlab.text_match import items_of, list_right, text_right
 from adaptlab.value_match import value_right
 
-SCORER_VERSION = "3"
+SCORER_VERSION = "4"
 REFUSAL = "<refusal>"
 Reanswers = Mapping[str, str | Sequence[str]]  # a second answer, or several, for each question id
 
@@ -56,6 +56,8 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
     if question.answer_type == "yes_no":
         gold = polarity(clean(question.answer))
         read = polarity if strictly else loose_polarity
+        if only_in_a_case(said, 0, clean(question.text())) and not re.search(r"\bno\b|\bnot\b", said):
+            return False
         return gold is not None and read(said, question.text()) == gold
     said = _YES_OR_NO.sub("", said)
     if question.answer_type == "list":
@@ -63,10 +65,17 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
     return text_right(question, asked, said, strictly)
 
 
+_HOWEVER = re.compile(r"\b(?:however|no matter how) [a-z]+ [^.,;\n]*")  # "however deep it may be" is no hedge
+
+_PERMITS = re.compile(r"\b(?:may|can|could|open to|allowed|permitted|able|choose)\b")
+
+
 def _hedges(question: Question, text: str) -> bool:
     """Whether the text hedges, with words that the gold answer does not bring along."""
     own = clean(" ".join((question.answer, *question.accepted)))
-    return any(match[0] not in own for match in HEDGE.finditer(clean(text)))
+    own += " may be could be" if _PERMITS.search(clean(question.text())) else ""
+    said = _HOWEVER.sub("", clean(text))
+    return any(match[0] not in own for match in HEDGE.finditer(said))
 
 
 def strict(question: Question, text: str) -> bool:
@@ -76,7 +85,7 @@ def strict(question: Question, text: str) -> bool:
     if _unanswerable(question):
         return is_refusal(text, question.text())
     said = sentences_of(clean(text))
-    if is_refusal(text) or (said and REFUSALS.search(said[0])) or _hedges(question, text):
+    if is_refusal(text) or (said and refusals_in(said[0])) or _hedges(question, text):
         return False
     return _right(question, text, strictly=True)
 

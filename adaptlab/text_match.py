@@ -9,6 +9,7 @@ from adaptlab.answers import FUNCTION_WORDS, TITLES, any_of, clean, words_of
 from adaptlab.claims import HEDGE, negated
 from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
+from adaptlab.topics import of_another_thing
 
 # ----------------------------------------------------------------------------------------------- names and texts
 
@@ -38,13 +39,34 @@ def _neighbour(text: str, start: int, end: int) -> tuple[str, str]:
 _INFLECTED = re.compile(r"s$|..(?:ed|ing|ly|en)$")  # most often no noun that belongs to a name
 
 
+_NO_ADJECTIVE = re.compile(  # an article, another determiner, or a verb: behind a pronoun, or as an order
+    r"\b(?:a|an|the|some|any|no|without|more|enough|plain|simply|called|namely)\s+$"
+    r"|\b(?:to|not|cannot|can|may|must|will|would|should|shall|could|might|you|they|we|i|he|she|it|who|which|that|please"
+    r"|let) [a-z]+\s+$"
+    r"|(?:^|[.;:,\n]\s?|\band |\bthen )(?:use|give|take|bring|drink|throw|pour|carry|apply|buy|get|try|pack"
+    r"|hold|put|add|mix"
+    r"|burn|eat|feed|offer|rub|spread|wear|choose|pick|search|look for|expect|find|write|say|ask for|serve"
+    r"|smear|light)\s+$"
+)
+_ADVERBS = frozenset(
+    listed("first again then now instead alone too please once yet today here there anyway though however whatsoever")
+)
+
+
+def _follows_a_noun(text: str, start: int) -> bool:
+    """Whether the word before a span stands behind a noun, so that it is a verb: "your guide drew capsized ferries"."""
+    words = re.search(r"([^\W\d_]+)\s+[^\W\d_]+\s+$", text[:start])
+    return words is not None and words[1] not in FUNCTION_WORDS | {"some", "any", "with", "without"}
+
+
 def _part_of_longer(text: str, start: int, end: int, asked: str) -> bool:
     """Whether a found name is only a piece of a longer one: "iron" in "cold iron" or in "iron dust"."""
     before, after = _neighbour(text, start, end)
     if re.search(r"(?<![\w.])\d+\s$", text[:start]):
         return True
-    if re.search(r"\b(?:a|an|the)\s+$|\b(?:to|not|cannot|can|may|must|will|you|they|we|i) [a-z]+\s+$", text[:start]):
+    if _NO_ADJECTIVE.search(text[:start]) or (len(words_of(text[start:end])) > 1 and _follows_a_noun(text, start)):
         before = ""
+    after = "" if after in _ADVERBS else after
     asked_words = set(words_of(asked))
     alone = len(words_of(text[start:end])) == 1 or bool(re.match(r"[\s-]+[^\W\d_]+\s*(?:[.,;!]|$)", text[end:], re.M))
     loose = [
@@ -81,6 +103,10 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
         r"(?:\bor|/|\beither)\s+(?:(?:a|an|the)\s+)?$", head
     ):
         return "options"
+    if re.search(
+        r"\b(?:between|(?:higher|lower|better|best|larger|greater|worse|one) of) (?:the )?$", head
+    ) and re.match(r"\s*(?:and|or)\b", tail):
+        return "options"
     line = head[head.rfind("\n") + 1 :] + "#" + tail.split("\n")[0]
     sentence = next(part for part in re.split(r"(?<=[.!?])\s", line) if "#" in part)
     before, after = sentence.split("#", 1)
@@ -103,7 +129,7 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
 def _is_option(item: str, asked: str) -> bool:
     """Whether an item of a list could be an answer: short, no clause, nothing of the question in it."""
     words = words_of(item.replace("#", " gold "))
-    if item.startswith("not "):
+    if re.match(r"(?:not|during|until|after|before|since|near|because|through|throughout|within) ", item):
         return False
     foreign = not set(words) & (set(words_of(clean(asked))) - FUNCTION_WORDS)
     return (
@@ -137,6 +163,8 @@ _RELATIVE_TO = re.compile(r"([\w'-]+), (?:who|whose|which|where) (?!is\b|are\b|w
 
 def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
+    if of_another_thing(text, start, clean(asked)):
+        return True
     antecedent = _RELATIVE_TO.search(text[:start])
     if antecedent and not set(words_of(antecedent[1])) & set(words_of(clean(asked))):
         return True
@@ -167,6 +195,11 @@ def _renamed(question: Question, text: str, start: int, end: int, form: str) -> 
     return question.answer_type == "text" and bool(loose) and not known
 
 
+_OTHER_MATTER = re.compile(
+    r"(?:the|its|their) (?!answer|name|truth|correct|right)(?:[a-z]+ ){1,3}?(?:is|are|was|costs?) .*\d"
+)
+
+
 def _other_claim(text: str, start: int, form: str) -> bool:
     """Whether another line or sentence of the same frame claims something else ("It is A. It is B.")."""
     line_start = text.rfind("\n", 0, start) + 1
@@ -176,7 +209,7 @@ def _other_claim(text: str, start: int, form: str) -> bool:
         words = words_of(re.sub(r"^(?:[-*+]|\d+[.)])\s*", "", line))
         bullets = re.match(r"\s*(?:[-*+]|\d+[.)])\s", line)
         same_frame = len(frame) >= 1 and words[: len(frame)] == frame
-        bare = not frame and 0 < len(words) <= 5
+        bare = not frame and 0 < len(words) <= 5 and not _OTHER_MATTER.match(line)
         if (same_frame or bare or (bullets and len(words) <= 6)) and not _contains(words, gold):
             return True
     return False
@@ -277,8 +310,13 @@ def _loosely(question: Question, text: str, form: str) -> bool:
     )
 
 
+_EVERY = re.compile(r"\b(?:every|everybody|everyone|all|each|any|none|no)\b")
+
+
 def _as_negated(wanted: set[str], plain: str, asked: str, sentence: str) -> bool:
     """Whether a sentence with the wanted words denies what the form denies, and offers no choice."""
+    if _EVERY.search(plain) and not _EVERY.search(sentence):
+        return False
     if "or" in sentence.split() and "or" not in plain.split():
         return False
     if "but" in sentence.split() and "but" not in plain.split():
@@ -303,6 +341,8 @@ def items_of(form: str) -> list[str]:
 def list_right(question: Question, text: str, strictly: bool) -> bool:
     """Whether a text asserts every item of the gold list; strictly: and no other item."""
     text = _NUMBERING.sub("", text)
+    if any(re.search(r"\bor\b", clean(form)) for form in (question.answer, *question.accepted)):
+        text = re.sub(r"\bor\b", "and", text)  # "may be A, B or C" says of all of them that they may be
     for form in (question.answer, *question.accepted):
         items = items_of(form)
         if not items or _offers_or(text, items):

@@ -6,9 +6,27 @@ import re
 from collections.abc import Sequence
 
 from adaptlab.answers import DIMENSION, FUNCTION_WORDS, UNITS, Value, clean, values, words_of
-from adaptlab.claims import asked_case, committed_values, has_rival_subject, negated, of_another_subject, special_case
+from adaptlab.claims import (
+    asked_case,
+    committed_values,
+    has_rival_subject,
+    negated,
+    of_another_subject,
+    only_in_a_case,
+    special_case,
+)
 from adaptlab.retrieval import stem
 from adaptlab.schemas import AnswerType, Question
+from adaptlab.topics import (
+    Topic,
+    asked_topic,
+    at_another_rate,
+    of_another_thing,
+    of_another_topic,
+    own_shares,
+    part_around,
+    topic_of,
+)
 
 
 def _gold_values(question: Question, form: str) -> tuple[list[Value], frozenset[str]]:
@@ -26,6 +44,7 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
 
     Strictly: with their unit, and without another value for a special case.
     """
+    wanted = asked_topic(question)
     for form in (question.answer, *question.accepted):
         gold, extra = _gold_values(question, form)
         if not gold:
@@ -33,9 +52,15 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
                 return True
             continue
         claimed = _claimed(question, form, gold, extra, asked, text)
+        claimed = _at_asked_rate(claimed, asked, text, form)
         claimed = _asked_case(claimed, asked, text) if strictly else _plain_case(claimed, asked, text)
-        committed = committed_values(text, _about(claimed, gold, asked, text))
+        committed = committed_values(text, _about(claimed, gold, wanted, asked, text))
+        if len({value.value for value in committed}) > 1:
+            committed = own_shares(committed, clean(asked), text)
+        committed = committed if strictly else _forgiven(committed, gold, asked, text)
         if any(_other_claim(text, value, asked, form) for value in committed):
+            continue
+        if strictly and _BRACKETED_CASE.search(text) and not _BRACKETED_CASE.search(clean(asked)):
             continue
         if committed and _same_values(committed, gold, asked, strictly):
             return not _wrong_sign(question, committed, text)
@@ -77,6 +102,37 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     return plain or list(found)
 
 
+_BRACKETED_CASE = re.compile(
+    r"\((?:but |or |only )?[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while|after|before|without"
+    r"|unless) (?!each\b|every\b|all\b|an? )"
+)
+_CONCESSION = re.compile(
+    r"\b(?:but|though|although|except)\b(?! (?:it|they|he|she|this|that|its|the|in|actually|really|rather|no|not)\b)"
+)
+
+
+def _forgiven(committed: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """For the lenient reading: without a value for others behind a "but", and without an extra one joined by "and"."""
+    concession = _CONCESSION.search(text)
+    plain = [value for value in committed if concession and value.start < concession.start()]
+    if plain and len(plain) < len(committed):
+        return plain
+    ours = [value for value in committed if value.value in {item.value for item in gold}]
+    between = [text[one.end : two.start] for one, two in zip(committed, committed[1:], strict=False)]
+    joined = bool(ours) and all(_JOINED.search(words) for words in between)
+    cases = any(special_case(text, value.start, value.end, asked) for value in ours)
+    return ours if joined and not cases and not _RANGE.search(text[: committed[0].start]) else list(committed)
+
+
+_JOINED = re.compile(r"^[^.;,\n]*\b(?:and|plus|as well as)\b(?![^.;\n]*\b(?:or|not|but)\b)[^.;\n]*$")
+_RANGE = re.compile(r"\b(?:between|from|either|average|mean|sum|product|difference)\b[^.;\n]*$")
+
+
+def _at_asked_rate(found: Sequence[Value], asked: str, text: str, form: str) -> list[Value]:
+    """Without the values of another rate, where one of the asked rate or of none stands beside them."""
+    return [value for value in found if not at_another_rate(text, value, clean(asked), clean(form))] or list(found)
+
+
 def _in_words(text: str, form: str) -> bool:
     """Whether a form that holds no value ("percentile dice") stands in the text and is not denied."""
     at = text.find(clean(form))
@@ -108,7 +164,6 @@ _THRESHOLD = re.compile(
     r"save\w*|limit)\b"
 )
 _AGE = re.compile(r"\s[a-z]+ (ago|old)\b")
-_RATE = re.compile(r"(?:\s[a-z]+)? (?:per|an?|each|every) (" + "|".join(sorted(set(UNITS) - {"'", "%"})) + r")\b")
 
 
 def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
@@ -117,8 +172,8 @@ def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
     if _AT_LEAST.search(head) or _OR_MORE.match(tail):
         return not _THRESHOLD.search(plain)
     bound, age = _BEYOND.search(head), _AGE.match(tail)
-    said, wanted = _RATE.match(tail), _RATE.search(clean(form))
-    other_rate = said is not None and wanted is not None and UNITS[said[1]] != UNITS[wanted[1]]
+    other_rate = at_another_rate(text, value, clean(asked), clean(form))
+    other_rate = other_rate or only_in_a_case(text, value.end, plain)
     return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
 
 
@@ -138,46 +193,24 @@ def _wrong_sign(question: Question, committed: Sequence[Value], text: str) -> bo
 
 _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|at) $")
 _ONLY_VALUES = re.compile(r"\b(?!or\b)[a-z]{2,}")
-_QUANTITIES = {  # what the words of questions and answers measure
-    "length": "long length",
-    "width": "wide width broad breadth across",
-    "height": "high height tall",
-    "depth": "deep depth",
-    "thickness": "thick thickness",
-    "weight": "weigh weighs weight heavy",
-    "price": "cost costs price",
-    "speed": "move moves movement speed fast distance",
-    "range": "range reach",
-    "hardness": "hardness",
-    "morale": "morale",
-    "loyalty": "loyalty",
-}
-_QUANTITY = {word: quantity for quantity, names in _QUANTITIES.items() for word in names.split()}
 
 
-def _about(found: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
+def _about(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, asked: str, text: str) -> list[Value]:
     """The values that can be meant as the answer: not another thing's, not those of another quantity."""
     found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
+    found = [value for value in found if not of_another_topic(text, value, found, wanted)]
+    found = _counted(found, clean(asked), text)
+    found = [value for value in found if not of_another_thing(text, value.start, clean(asked))]
     if len(_ONLY_VALUES.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
         return list(found)
     words = set(words_of(clean(asked)))
     labels = {value: _LABEL.search(text[: value.start]) for value in found}
     ours = any(label and words & set(words_of(label[2])) for label in labels.values())
     plain = [v for v, label in labels.items() if not label or words & set(words_of(label[2])) or not (ours or label[1])]
-    plain = [value for value in plain if not _of_another_quantity(value, labels[value], asked, text)]
     plain = [value for value in plain if _may_answer(value, gold, words, text)]
     own = [value for value in plain if not has_rival_subject(text, value.start, clean(asked))]
     own = [value for value in own if not _of_another_deed(value, clean(asked), text)]
     return own or plain
-
-
-def _of_another_quantity(value: Value, label: re.Match[str] | None, asked: str, text: str) -> bool:
-    """Whether a value is said to be a width where a length was asked; a question without such words asks for any."""
-    after = re.match(r"\s[a-z]+ (?:in )?([a-z]+)\b", text[value.end :])
-    names = [*(label[2].split() if label else ()), *([after[1]] if after else ())]
-    said = {_QUANTITY[name] for name in names if name in _QUANTITY}
-    wanted = {_QUANTITY[word] for word in re.findall(r"[a-z]+", asked.casefold()) if word in _QUANTITY}
-    return bool(said and wanted) and not said & wanted
 
 
 _DEED = re.compile(
@@ -200,6 +233,21 @@ _NO_DEED = {
     "can",
     "may",
 }
+
+
+_HOW_MANY = re.compile(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})")
+
+
+def _counted(found: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """Without the values with another unit or quantity, where one counts what was asked: "10 torches, 12 pounds"."""
+    match = _HOW_MANY.search(asked)
+    things = set(words_of(match[1])) - FUNCTION_WORDS if match else set()
+    ours = [value for value in found if things & set(words_of(text[value.end :][:40])[:2])]
+    if not ours:
+        return list(found)
+    others = [value for value in found if value not in ours]
+    bare = [v for v in others if not (v.unit or any(topic_of(part_around(text, v, found)[0])))]
+    return [value for value in found if value in ours or value in bare]
 
 
 def _of_another_deed(value: Value, asked: str, text: str) -> bool:
@@ -233,10 +281,12 @@ def _same_values(committed: Sequence[Value], gold: Sequence[Value], asked: str, 
         missing = not given and not (wanted & in_question)
         return (given <= wanted) and not (missing and strictly)
     foreign = given - in_question - {"point"}
-    counted = re.search(r"\bhow many (?!times\b)((?:[a-z]+ ?){1,2})", asked.casefold())
+    counted = _HOW_MANY.search(asked.casefold())
     things = set(words_of(counted[1])) - FUNCTION_WORDS - {"i", "we"} if counted else set()
     if things and not given <= {"point", *things} | (in_question & {"hit point"}):
         return False
+    if re.search(r"\bhow (?:many times|often)\b", asked.casefold()):
+        foreign -= {"time", "charge", "use", "shot"}
     return not (foreign if strictly else foreign & set(UNITS.values()))
 
 

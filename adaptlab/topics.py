@@ -1,0 +1,205 @@
+"""What a value in a text is said of: which quantity, which part of a thing, at which rate, for whom.
+
+All functions take cleaned texts (`answers.clean`). A word of no list says nothing, so that an unknown word never
+turns an answer into one on another matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from adaptlab.answers import FUNCTION_WORDS, UNITS, Value, clean, words_of
+from adaptlab.schemas import Question
+from config import ROOT
+
+_QUANTITIES = {  # what the words of questions and answers measure; a word of several meanings has them all
+    "long": "length duration range casting notice reset",
+    "length": "length",
+    "wide|width|broad|breadth|across": "width",
+    "high|height|tall": "height",
+    "deep|depth": "depth",
+    "thick|thickness": "thickness",
+    "weigh|weighs|weight|heavy": "weight",
+    "prices?": "price",
+    "costs?|costing|pays?|paid|worth|owes?|charges?|charged": "price wage toll treasure experience charges",
+    "wages?": "wage",
+    "tolls?|fees?": "toll",
+    "treasure|hoard|loot": "treasure",
+    "moves?|moving|movement|speed|fast": "speed",
+    "range|reach|reaches|away": "range",
+    "far|distance": "range speed area length notice",
+    "area": "area",
+    "radius": "area range",
+    "circle|level": "level area",
+    "hardness": "hardness",
+    "harm": "hardness damage",
+    "damage": "damage",
+    "morale|nerve": "morale",
+    "loyalty": "loyalty",
+    "hit (?:dice|die)|hd": "hit-dice",
+    "armou?r class|ac": "armour",
+    "number appearing": "appearing",
+    "spotting number": "spotting",
+    "target number": "target",
+    "lasts?|lasting|duration": "duration",
+    "casting time": "casting",
+    "reset time|resets?": "reset",
+    "notice|warning": "notice",
+    "penalty|bonus|modifier": "modifier",
+    "population|inhabitants": "population",
+    "experience|xp": "experience",
+    "founded|founding|built|opened": "beginning",
+    "rebuilt|restored|destroyed|burnt|burned": "later",
+}
+_PARTS = {
+    "bites?|teeth|fangs?|jaws?": "mouth",
+    "claws?|talons?": "claws",
+    "tails?": "tail",
+    "horns?|antlers?|gores?": "horns",
+    "hoof|hooves|kicks?": "hooves",
+    "stings?|stingers?": "sting",
+    "tentacles?": "tentacles",
+    "wings?": "wings",
+    "beaks?": "beak",
+}
+_EXTREMES = {
+    "maximum|at (?:the )?most|greatest|longest|highest|heaviest|farthest|furthest": "most",
+    "minimum|at (?:the )?least|smallest|shortest|lowest|nearest": "least",
+}
+_LEXICONS = tuple(
+    {re.compile(rf"\b(?:{names})\b"): frozenset(meanings.split()) for names, meanings in lexicon.items()}
+    for lexicon in (_QUANTITIES, _PARTS, _EXTREMES)
+)
+Topic = tuple[frozenset[str], ...]  # the quantities, the parts of a body, the extremes
+
+
+@lru_cache(maxsize=20_000)
+def topic_of(text: str) -> Topic:
+    """The quantities and the parts of a body that the words of a cleaned text name."""
+    return tuple(
+        frozenset().union(*(meanings for pattern, meanings in lexicon.items() if pattern.search(text)))
+        for lexicon in _LEXICONS
+    )
+
+
+def is_other(said: Topic, wanted: Topic) -> bool:
+    """Whether two topics are both known and have nothing in common."""
+    return any(one and other and not one & other for one, other in zip(said, wanted, strict=True))
+
+
+_CUT = re.compile(r"\s/\s|[,;()\n|]|[.!?](?=\s|$)|\b(?:and|but|while|whereas|although|though|plus)\b")
+
+
+def asked_topic(question: Question) -> Topic:
+    """What a question asks for: by its phrasings, its gold forms, and the words before the gold in its quotes."""
+    forms = [clean(form) for form in (question.answer, *question.accepted)]
+    said = [*(clean(phrasing.text) for phrasing in question.phrasings), *forms]
+    for quote in (clean(quote.text) for quote in question.quotes):
+        for form in forms:
+            for match in re.finditer(rf"(?<!\w){re.escape(form)}(?!\w)", quote):
+                said.append(_CUT.split(quote[: match.start()])[-1])
+    return topic_of("\n".join(said))
+
+
+_IN_BRACKETS = re.compile(r"\((?:[a-z]+ ?){1,2}\)")  # "the greatest (long) range"
+
+
+def part_around(text: str, value: Value, others: Sequence[Value]) -> tuple[str, str]:
+    """What stands before and behind a value in its part of a sentence, up to the next value on either side."""
+    text = _IN_BRACKETS.sub(lambda match: " " * len(match[0]), text)
+    begin = max((other.end for other in others if other.end <= value.start), default=0)
+    stop = min((other.start for other in others if other.start >= value.end), default=len(text))
+    return _CUT.split(text[begin : value.start])[-1], _CUT.split(text[value.end : stop])[0]
+
+
+_SIZE = re.compile(r"\s[a-z]+ (?:in )?(long|wide|broad|high|tall|deep|thick|across|length|width|height|depth)\b")
+_ASIDE = re.compile(r"\s(?:to|for|on|against|from|if|when|in|per|because|at|with|than|by)\b")
+
+
+def of_another_topic(text: str, value: Value, others: Sequence[Value], wanted: Topic) -> bool:
+    """Whether a value is said to be of another quantity, or of another part of a body, than what is wanted."""
+    head, tail = part_around(text, value, others)
+    size, aside = _SIZE.match(tail), _ASIDE.search(tail)
+    head = "" if size else head
+    behind = topic_of(size[1] if size else tail[: aside.start()] if aside else tail)
+    said = tuple(before or after for before, after in zip(topic_of(head), behind, strict=True))
+    return is_other(said, wanted)
+
+
+@lru_cache(maxsize=1)
+def _known_things() -> tuple[str, ...]:
+    """The things that the shipped benchmark asks about: the names in its questions that have an entry of their own."""
+    from adaptlab.benchmark import load_questions
+
+    path = ROOT / "00Setup" / "benchmark.jsonl"
+    questions = load_questions(path) if path.exists() else []
+    return tuple(
+        {clean(q.section) for each in questions for q in each.quotes if q.section and q.section in each.text()}
+    )
+
+
+def of_another_thing(text: str, start: int, asked: str) -> bool:
+    """Whether a claim names another known thing, where the question asks about one: "the Drowsel has an AC of 19".
+
+    A name that nobody knows is a garbled one and stands for the one that was asked.
+    """
+    if not any(name in asked for name in _known_things()):
+        return False
+    claim = _CUT.split(text[:start])[-1]
+    named = [name for name in _known_things() if re.search(rf"\b{re.escape(name)}(?:'?s)?\b", claim)]
+    return bool(named) and not any(name in asked for name in named)
+
+
+# -------------------------------------------------------------------------------------------------- rates and shares
+
+_EACH = "(?:per|an?|each|every|any|single|1|one)"
+_UNIT_NAMES = "(" + "|".join(sorted(set(UNITS) - {"'", "%"}, key=len, reverse=True)) + r")\b"
+_ASKED_RATE = re.compile(rf"\b(?:in |for )?{_EACH} {_UNIT_NAMES}")
+_RATE = re.compile(rf"(?:\s[a-z]+)? (?:(?:in |for )?{_EACH}|in (?P<count>\d+)) {_UNIT_NAMES}")
+_RATE_BEFORE = re.compile(rf"\bin (?P<count>(?!1\b)\d+) {_UNIT_NAMES} $")
+_TOGETHER = re.compile(r"\b(?:all together|altogether|in total|in all|total|combined)\b")
+_APIECE = re.compile(r"(?:\s[a-z]+)? (?:each|apiece|per (?:head|person|man|member))\b")
+
+
+def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
+    """Whether a value is said of another time than question or gold: "55 feet a turn", "8 terns each" of a total."""
+    tail = text[value.end :]
+    if _APIECE.match(tail) and _TOGETHER.search(asked):
+        return True
+    said = _RATE.match(tail) or _RATE_BEFORE.search(text[: value.start])
+    wanted = {UNITS[match[1]] for match in _ASKED_RATE.finditer(f"{asked}\n{form}")}
+    return said is not None and bool(wanted) and (said["count"] is not None or UNITS[said[2]] not in wanted)
+
+
+_SHARE_BEFORE = re.compile(r"^\s*(?:[a-z]+ )?(?:each|every|an?|the|for|per|in|on|to|at)\b")
+_SHARE_BEHIND = re.compile(r"^%?(?:\s[a-z]+)??\s(?:for|to|per|each|every|an?|in|on|of|at|against|by|with|when|if)\b")
+_LABELLED = re.compile(r"^\s*(?:[a-z]+ ){1,4}?(?:is|are|costs?)\s$")
+_NO_SHARE = frozenset(words_of("truth fact reality all total most least first last best once question answer case"))
+
+
+def question_in(asked: str) -> str:
+    """The last sentence of a question that asks: what stands before it only sets the scene."""
+    sentences = [part for part in re.split(r"(?<=[.!?\n])\s+", asked) if part.strip()]
+    return next((part for part in reversed(sentences) if part.endswith("?")), asked)
+
+
+def own_shares(found: Sequence[Value], asked: str, text: str) -> list[Value]:
+    """The values for what was asked, where each of the others is plainly for something else.
+
+    "120 points to each Kin, 60 to each retainer" where the share of the Kin was asked.
+    """
+    focus = set(words_of(question_in(asked))) - FUNCTION_WORDS
+    ours: list[Value] = []
+    theirs: list[Value] = []
+    for value in found:
+        head, tail = part_around(text, value, found)
+        words: set[str] = set()
+        behind = _SHARE_BEHIND.search(tail)
+        if _SHARE_BEFORE.search(head) or _LABELLED.search(head):
+            words |= set(words_of(head)) - FUNCTION_WORDS
+        if behind:
+            words |= set(words_of(tail[behind.end() :])) - FUNCTION_WORDS
+        (ours if words & focus else theirs if words and not words & _NO_SHARE else []).append(value)
+    return ours if ours and len(ours) + len(theirs) == len(found) else list(found)
