@@ -57,6 +57,7 @@ REGISTRY: dict[str, Artifact] = {
         _known("eval_with_context.json", "answers with retrieval", "00Setup/00_Recap_and_Evidence"),
         _named("retriever_trial.json", "answers with another retriever", "00Setup/00_Recap_and_Evidence"),
         _known("bon_results.json", "Best-of-N results", "01Inference_Time_Scaling/01_BestOfN"),
+        _named("text_metrics.csv", "overlap metrics", "00Setup/00_Recap_and_Evidence"),
         _named("bon_more_samples.json", "further candidates", "01Inference_Time_Scaling/01_BestOfN"),
         _known("knowledge_failures.json", "list of knowledge failures", "01Inference_Time_Scaling/01_BestOfN"),
         _named("its_hub_results.json", "its_hub answers", "01Inference_Time_Scaling/01_BestOfN"),

@@ -29,7 +29,8 @@ FIRST = "00Setup/00_Recap_and_Evidence.ipynb"
 KEY = "a-key-of-this-test"
 QUOTE = "A ferry across the Saltmarket costs 3 crowns."
 SETUP = "from adaptlab import notebook\nlab = notebook.start('00Setup/00_Recap_and_Evidence')"
-SOURCES = ("config.py", "adaptlab", "00Setup", "02SyntheticDataGen", "prebuilt/models")
+PINS = ("pyproject.toml", "requirements.in", "requirements.txt", "requirements-demo.txt")
+SOURCES = ("config.py", "adaptlab", "00Setup", "02SyntheticDataGen", "prebuilt/models", *PINS)
 
 
 def clone(folder: Path) -> Path:

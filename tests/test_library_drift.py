@@ -198,8 +198,8 @@ def test_every_argument_exists_in_the_installed_libraries():
 
 @pytest.mark.parametrize(
     "target",
-    ["trl.SFTConfig", "peft.LoraConfig", "transformers.BitsAndBytesConfig", "sdg_hub.Flow.set_model_config",
-     "its_hub.OpenAICompatibleLanguageModel", "transformers.AutoModelForCausalLM.from_pretrained"],
+    ["trl.SFTTrainer", "peft.LoraConfig", "transformers.BitsAndBytesConfig", "sdg_hub.Flow.set_model_config",
+     "its_hub.SelfConsistency.ainfer", "transformers.AutoModelForCausalLM.from_pretrained"],
 )  # fmt: skip
 def test_the_calls_that_matter_are_seen_with_their_arguments(target):
     passed = {name for called in everything() if called.target == target for name in called.keywords}
@@ -238,3 +238,24 @@ def test_a_call_that_no_longer_fits_is_found(source, told):
 
 def test_a_notebook_with_a_shell_line_does_not_stop_the_check():
     assert list(calls("!pip list\nx = 1", "cell")) == [] and Path(ROOT, "adaptlab").is_dir()
+
+
+def test_the_training_arguments_are_fields_of_the_trainers_configuration(tmp_path):
+    from trl import SFTConfig
+
+    from adaptlab.training import sft_arguments
+    from config import PROFILES
+
+    known = {item.name for item in dataclasses.fields(SFTConfig)}
+    for profile in PROFILES.values():
+        passed = sft_arguments(profile.training, tmp_path, precision="fp32", seed=1)
+        assert set(passed) <= known, set(passed) - known
+
+
+def test_the_arguments_of_its_hubs_client_are_in_its_signature():
+    from its_hub import OpenAICompatibleLanguageModel
+
+    tree = ast.parse((ROOT / "adaptlab" / "product.py").read_text("utf-8"))
+    made = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "_paced(self.url)"]
+    passed = {keyword.arg for call in made for keyword in call.keywords}
+    assert passed and passed <= set(inspect.signature(OpenAICompatibleLanguageModel).parameters)
