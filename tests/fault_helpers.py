@@ -25,12 +25,15 @@ import nbformat
 from conftest import ROOT, clean_environ
 from nbformat.v4 import new_code_cell, new_notebook
 
+from adaptlab import sections
+
 FIRST = "00Setup/00_Recap_and_Evidence.ipynb"
 KEY = "a-key-of-this-test"
 QUOTE = "A ferry across the Saltmarket costs 3 crowns."
 SETUP = "from adaptlab import notebook\nlab = notebook.start('00Setup/00_Recap_and_Evidence')"
 PINS = ("pyproject.toml", "requirements.in", "requirements.txt", "requirements-demo.txt")
-SOURCES = ("config.py", "adaptlab", "00Setup", "02SyntheticDataGen", "prebuilt/models", *PINS)
+NOTEBOOKS = tuple(name for name in sections.NOTEBOOKS if name[:2] not in ("00", "02"))
+SOURCES = ("config.py", "adaptlab", "00Setup", "02SyntheticDataGen", "prebuilt/models", *NOTEBOOKS, *PINS)
 
 
 def clone(folder: Path) -> Path:

@@ -98,7 +98,7 @@ def test_missing_weights_are_named_by_every_command_that_needs_them(home: Path, 
         assert "prebuilt/models/mini-granite lacks config.json, model.safetensors, tokenizer.json; restore it" in errors
     else:
         assert (code, errors) == (1, "")
-        assert "A live run would stop: prebuilt/models/mini-granite holds no model" in output.splitlines()[-1]
+        assert "FAULT  model     mini-granite: prebuilt/models/mini-granite holds no model" in output
 
 
 # ------------------------------------------------------------------------------- faults inside section 00, as it is
