@@ -90,7 +90,7 @@ class Agreement:
 
 def label_files() -> list[Path]:
     """The files of the lab's own labelled answers."""
-    return [TUNED, *([FRESH] if FRESH.exists() else [])]
+    return [each for each in (TUNED, MORE, FRESH) if each.exists()]
 
 
 def load_labels(
@@ -102,7 +102,7 @@ def load_labels(
     Raises a LabError that names file, line and field where a line is broken or its question unknown.
     """
     known = {question.id: question for question in (load_questions(SHIPPED) if questions is None else questions)}
-    paths = [Path(path)] if path is not None else [each for each in (TUNED, MORE, FRESH) if each.exists()]
+    paths = [Path(path)] if path is not None else label_files()
     found = [item for each in paths for item in _labels_of(each, known)]
     return [item for item in found if half is None or item.answer.half == half]
 
