@@ -21,14 +21,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import tenacity
-
 from adaptlab import pace
 from adaptlab.generation import Completion, Generator, OnItem, Request, copies
 from config import Endpoint, LabError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import tenacity
 
     from adaptlab.schemas import Generation
 
@@ -143,6 +142,8 @@ class EndpointGenerator(Generator):
 
     def _ask(self, request: Request, count: int, seed: int | None, stopped: threading.Event) -> list[Completion]:
         """Calls until one is answered; if none is, `count` completions with status `error` come back."""
+        import tenacity
+
         faults: list[str] = []
 
         def call() -> list[Completion]:
@@ -264,6 +265,8 @@ class EndpointGenerator(Generator):
 
 def pause_before(first: float) -> Callable[[tenacity.RetryCallState], float]:
     """Seconds before the next try: what the endpoint ordered, else twice the last pause, and a little by chance."""
+    import tenacity
+
     grow = tenacity.wait_exponential_jitter(multiplier=first, max=16 * first, jitter=first)
 
     def pause(state: tenacity.RetryCallState) -> float:

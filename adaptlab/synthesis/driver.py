@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from adaptlab import files
 from adaptlab.synthesis import flows
-from adaptlab.synthesis.calls import at_pace
 from adaptlab.synthesis.flows import SEED_COLUMNS, Teacher, find_flow, flow_fingerprint
 from adaptlab.synthesis.pairs import PARSER_VERSION
 from adaptlab.synthesis.replicas import Replicas, endpoint_urls
@@ -229,6 +228,8 @@ def generate(
 @contextmanager
 def _workers(count: int, teacher: Teacher) -> Iterator[ThreadPoolExecutor]:
     """A pool whose queued work is cancelled on the way out; what is in flight ends and is written."""
+    from adaptlab.synthesis.calls import at_pace
+
     with _quiet(), at_pace(teacher.timeout, teacher.num_retries):
         pool = ThreadPoolExecutor(count, "synthesis")
         try:
