@@ -90,7 +90,8 @@ def test_a_run_that_is_killed_at_any_point_ends_with_the_rows_of_an_undisturbed_
                 limit = 0
                 made = run("question_answer_rows", server.url, out, passages(DOCUMENTS))
                 assert digest(made.rows) == whole, f"kill {number} at call {points[number]}"
-                assert sum(calls.values()) - before == DOCUMENTS - finished
+                late = sum(calls.values()) - before - (DOCUMENTS - finished)  # of the dead process, on a busy machine
+                assert 0 <= late <= WORKERS
                 assert before - finished <= WORKERS and max(calls.values()) <= 2
                 assert sum(made.documents["cached"]) == finished
             parent.stdin.close()
