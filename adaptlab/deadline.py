@@ -42,7 +42,8 @@ class Whole(httpx.BaseTransport):
 
     async def _ask(self, request: httpx.Request) -> httpx.Response:
         if self._inner is None:
-            self._inner = httpx.AsyncClient()
+            # No connection is kept: a server may close an idle one just as the next call begins on it.
+            self._inner = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0))
         own = httpx.Request(
             request.method, request.url, headers=request.headers, content=request.content, extensions=request.extensions
         )
