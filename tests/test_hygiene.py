@@ -31,7 +31,8 @@ SECRETS = {
 ASSIGNED = re.compile(
     r"(?i)\b\w*(?:api_?key|secret|token|passw(?:or)?d)\w*[\"']?\s*[:=]\s*[\"']([A-Za-z0-9+/_=-]{20,})[\"']"
 )
-MACHINE = re.compile(r"(?<![\w.])(?:/home/[a-z][\w-]*/|/Users/[A-Z]\w*/|/root/\w|[A-Z]:\\\\?Users\\)")
+HOMES = "|".join(("home/[a-z][a-z0-9_-]*/", "Users/[A-Z][A-Za-z0-9_]*/", "root/[A-Za-z0-9_]"))
+MACHINE = re.compile(rf"(?<![\w.])(?:/(?:{HOMES})|[A-Z]:\\\\?Users\\)")
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 HTML_LINK = re.compile(r"\b(?:href|src)=\"([^\"]+)\"")
 BINARY = {".safetensors", ".png", ".ico", ".pdf", ".docx", ".gz", ".zip"}
