@@ -162,6 +162,9 @@ def _provenance(lab: Lab, rows: pd.DataFrame, origin: Origin, licence: str) -> p
     for column, label in (("model", "teacher as it was called"), ("temperature", "temperature"), ("seed", "seeds")):
         if column in rows.columns:
             lines.append((label, ", ".join(sorted({str(value) for value in rows[column]}))))
+    if "title" in rows.columns:
+        parts = sorted({str(title).split(" > ")[0] for title in rows["title"] if str(title).strip()})
+        lines.append(("part of the document", "; ".join(parts)))
     for file, record in origin.records.items():
         if record.settings:
             said = "; ".join(f"{name}: {value}" for name, value in record.settings.items())
