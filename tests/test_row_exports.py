@@ -209,7 +209,8 @@ def test_the_command_writes_every_format_with_a_card_that_tells_the_truth(export
     for line in synthesis.funnel(table).itertuples():
         assert f"| {line.stage} | {line.reason} | {line.outcome} | {line.rows} | {line.left} |" in card
     sidecar = json.loads((PREBUILT / "sdg_run2_results.csv.provenance.json").read_text("utf-8"))
-    for value in (sidecar["sha256"], sidecar["models"][0]["weights"], "question-answer-pairs", "Part Four: The Low Almanac"):
+    weights, part = sidecar["models"][0]["weights"], "Part Four: The Low Almanac"
+    for value in (sidecar["sha256"], weights, "question-answer-pairs", part):
         assert value in card
     assert "Rows of `own: faq`: 2" in card and str(ROOT) not in card and str(tmp_path) not in card
     assert "ana@example.org" not in card
