@@ -7,11 +7,9 @@ Same model, dtype, threads, cache and inference mode on both sides, and in float
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -26,6 +24,7 @@ import config  # noqa: E402
 from adaptlab import benchmark, decoding, evaluation, models, workbench  # noqa: E402
 from adaptlab.artifacts import Lab  # noqa: E402
 from adaptlab.generation import LocalGenerator, Request  # noqa: E402
+from benchmarks.ratios import Ratio, tell  # noqa: E402
 
 MAX_TOKENS = 48
 SAMPLES = 16
@@ -43,23 +42,6 @@ PHASES = {
     "run": "the rest",
 }
 Chats = list[list[Any]]
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One measured ratio. `at_least` targets are speed-ups, the others costs that should stay below."""
-
-    name: str
-    ratio: float
-    target: float
-    at_least: bool
-    note: str
-
-    @property
-    def verdict(self) -> str:
-        """Whether the target was reached."""
-        reached = self.ratio >= self.target if self.at_least else self.ratio <= self.target
-        return "reached" if reached else "missed"
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
@@ -239,16 +221,6 @@ def generators() -> tuple[LocalGenerator, LocalGenerator]:
     return LocalGenerator(models.load("mini-granite")), LocalGenerator(half)
 
 
-def table(ratios: Sequence[Ratio]) -> str:
-    """The ratios beside their targets."""
-    wide = max(len(item.name) for item in ratios)
-    lines = []
-    for item in ratios:
-        target = f"{'at least' if item.at_least else 'at most'} {item.target:g}: {item.verdict}"
-        lines.append(f"{item.name:<{wide}} {item.ratio:5.1f}  {target}; {item.note}")
-    return "\n".join(lines)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Print the ratios; the exit code is 0 where every target was reached."""
     parser = argparse.ArgumentParser(description="Measure the lab's decoding against one generate call a question.")
@@ -271,11 +243,8 @@ def main(argv: list[str] | None = None) -> int:
         half_precision(exact, half, closed, "closed-book", options.repeats),
         half_precision(exact, half, retrieved, "with context", options.repeats),
     ]
-    if options.json:
-        print(json.dumps([{**asdict(r), "verdict": r.verdict} for r in ratios], indent=2))
-    else:
-        print(f"mini-granite, {options.threads} threads, {'GPU' if gpu else 'CPU'}\n{table(ratios)}")
-    return 0 if all(r.verdict == "reached" for r in ratios) else 1
+    about = f"mini-granite, {options.threads} threads, {'GPU' if gpu else 'CPU'}"
+    return tell(ratios, about, options.json)
 
 
 if __name__ == "__main__":

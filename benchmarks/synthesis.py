@@ -8,14 +8,12 @@ together), and the peak memory of 10,000 documents against that of 1,000.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +22,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from adaptlab import synthesis  # noqa: E402
 from adaptlab.synthesis.flows import sdg_hub  # noqa: E402
+from benchmarks.ratios import Ratio, tell  # noqa: E402
 
 LATENCY = 0.2
 CHARACTERS = 4000  # of a passage, where memory is measured: one that stayed in memory would show
 CHOICES = ("latency", "teacher", "memory")
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One measured ratio. `at_least` targets are speed-ups, the others costs that should stay below."""
-
-    name: str
-    ratio: float
-    target: float
-    at_least: bool
-    note: str
-
-    @property
-    def verdict(self) -> str:
-        """Whether the target was reached."""
-        return "reached" if (self.ratio >= self.target if self.at_least else self.ratio <= self.target) else "missed"
 
 
 def records(count: int, characters: int = 0) -> Iterator[dict[str, str]]:
@@ -134,16 +117,6 @@ def drive(url: str, count: int, characters: int) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def table(ratios: Sequence[Ratio]) -> str:
-    """The ratios beside their targets."""
-    wide = max(len(item.name) for item in ratios)
-    lines = []
-    for item in ratios:
-        target = f"{'at least' if item.at_least else 'at most'} {item.target:g}: {item.verdict}"
-        lines.append(f"{item.name:<{wide}} {item.ratio:5.2f}  {target}; {item.note}")
-    return "\n".join(lines)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Print the ratios; the exit code is 0 where every target was reached."""
     parser = argparse.ArgumentParser(description="Measure the synthesis driver.")
@@ -164,10 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     sdg_hub()
     ratios = [part() for name, part in parts.items() if options.only in (None, name)]
-    print(
-        json.dumps([{**asdict(r), "verdict": r.verdict} for r in ratios], indent=2) if options.json else table(ratios)
-    )
-    return 0 if all(r.verdict == "reached" for r in ratios) else 1
+    return tell(ratios, as_json=options.json)
 
 
 if __name__ == "__main__":
