@@ -251,6 +251,11 @@ class Endpoint:
         """True if a URL was given; whether something answers there is not known yet."""
         return self.url is not None
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every URL that was given."""
+        return (self.url, *self.more_urls) if self.url is not None else ()
+
 
 @dataclass(frozen=True)
 class Seeds:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from adaptlab import pins, probes
 from adaptlab.runnable import BOTH, CANNOT, LIVE, REPLAY, Findings, Verdict, judge, lab_of, some
 from adaptlab.sections import NOTEBOOKS
-from config import LabError, ModelSpec, Settings
+from config import Endpoint, LabError, ModelSpec, Settings
 
 SECONDS = 10.0
 STARTING = 10.0  # seconds that loading the endpoint client may take on a busy machine
@@ -56,8 +56,10 @@ def examine(settings: Settings, seconds: float = SECONDS, names: Sequence[str] =
     specs = list(dict.fromkeys((settings.student, settings.teacher, settings.judge)))
     jobs: dict[str, Any] = {"gpus": (probes.gpus, probes.GPU_SECONDS + 1), "hub": (_hub, probes.HUB_SECONDS)}
     asks = settings.endpoint.configured and settings.endpoint.model and settings.mode != "prebuilt"
+    endpoints = [replace(settings.endpoint, url=url, more_urls=()) for url in settings.endpoint.urls]
     if asks:
-        jobs["endpoint"] = (lambda: probes.ask_endpoint(settings.endpoint, seconds), seconds + STARTING)
+        for each in endpoints:
+            jobs[f"endpoint {each.url}"] = (partial(probes.ask_endpoint, each, seconds), seconds + STARTING)
     found = probes.together(jobs)
     address, online = found["hub"] if isinstance(found.get("hub"), tuple) else (probes.hub_address(), False)
     weights = probes.together(
@@ -68,7 +70,12 @@ def examine(settings: Settings, seconds: float = SECONDS, names: Sequence[str] =
         }
     )
     environment, findings = _environment(settings)
-    endpoint, said = _endpoint(settings, bool(asks), found.get("endpoint"), seconds)
+    answers = [
+        _endpoint(settings, each, bool(asks), found.get(f"endpoint {each.url}"), seconds)
+        for each in endpoints or [settings.endpoint]
+    ]
+    faults_said = [fault for _, fault in answers]
+    said = faults_said[0] if all(faults_said) else ""  # one that answers is enough
     models, faults = _models(settings, specs, weights)
     needed = sum(w.size or 0 for w in weights.values() if isinstance(w, probes.Weights) and not w.here)
     checks = [
@@ -76,7 +83,7 @@ def examine(settings: Settings, seconds: float = SECONDS, names: Sequence[str] =
         _gpu(settings, found.get("gpus") or []),
         _disk(settings, needed),
         _network(settings, address, online, specs),
-        endpoint,
+        *(answer for answer, _ in answers),
         *models,
     ]
     findings = Findings(findings.missing, findings.replay_missing, said, faults, findings.lab)
@@ -202,9 +209,8 @@ def _network(settings: Settings, address: str | None, online: bool, specs: Seque
     return Check("network", NOTE if matters else OK, said + ("" if matters else "; this profile does not need it"))
 
 
-def _endpoint(settings: Settings, asked: bool, answer: Any, seconds: float) -> tuple[Check, str]:
-    """The endpoint's check, and its fault in words for the verdicts (empty if none)."""
-    endpoint = settings.endpoint
+def _endpoint(settings: Settings, endpoint: Endpoint, asked: bool, answer: Any, seconds: float) -> tuple[Check, str]:
+    """An endpoint's check, and its fault in words for the verdicts (empty if none)."""
     if not endpoint.configured:
         needs = settings.mode != "prebuilt" and (settings.teacher.remote or settings.judge.remote)
         said = "LAB_ENDPOINT_URL is not set" + ("" if needs else "; the teacher here is local")

@@ -166,7 +166,7 @@ def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
 
 def _awake(endpoint: Endpoint, model: str) -> str | list[str]:
     """The URL of the endpoint, or of several those that answer; if none does, the first one's `LabError`."""
-    urls, failed = [str(endpoint.url), *endpoint.more_urls], []
+    urls, failed = list(endpoint.urls), []
     for url in urls:
         try:
             _knock(replace(endpoint, url=url), model)

@@ -193,6 +193,15 @@ def test_an_endpoint_that_hangs_costs_no_more_than_its_time(tmp_path, silent):
     assert check(report, "endpoint").state == doctor.FAULT and "did not answer" in check(report, "endpoint").said
 
 
+def test_every_endpoint_is_asked_and_one_that_answers_is_enough(tmp_path, endpoint):
+    dead = closed_port()
+    changes = {"LAB_ENDPOINT_KEY": KEY, "LAB_TEACHER_MODEL": "big-teacher", "LAB_ENDPOINT_URL": f"{dead} {endpoint}"}
+    _, report = examined(tmp_path, **changes)
+    found = {item.state: item.said for item in report.checks if item.name == "endpoint"}
+    assert dead in found[doctor.FAULT] and endpoint in found[doctor.OK] and len(Chat.asked) == 1
+    assert states(report)["02"] == runnable.LIVE and report.code == 0
+
+
 def test_a_url_without_a_model_is_told_and_not_asked(tmp_path, endpoint):
     _, report = examined(tmp_path, LAB_ENDPOINT_URL=endpoint)
     assert "LAB_TEACHER_MODEL is not set" in check(report, "endpoint").said and Chat.asked == []
