@@ -18,8 +18,8 @@ HEDGE = re.compile(
     r"|i(?: would|'d) (?:guess|say)|i (?:should |would )?think|i (?:would )?imagine|i assume|i gather|i believe"
     r"|unless i|if i am not|double-check|(?:could|may|might) be wrong|no guarantees?"
     r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
-    r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
-    r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
+    r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely|give or take"
+    r"|(?:some|others|people|many)(?: sources| texts| readers)? (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
 )
 
@@ -60,9 +60,13 @@ _CONCLUSION = re.compile(
         r"\b(?:final )?answer(?: is)?:?\s",
         r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
         r"\b(?:doubled|halved|trebled|tripled|raised|increased|reduced|rounded|brought)\b[^.;\n]*? to (?=\d)",
+        r"\b(?:brings?|bringing|raises|increases|reduces|rounds)\b[^.;\n]*? to (?=\d)",
+        r"\b(?:gives|giving|yields|leaves|leaving|results? in)\s(?=\d)",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
+        r"\b(?:no,? wait|wait,? no|scratch that|i mean|make that|or rather|i misread|on second thoughts?|actually)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|there|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
+        r"\b(?:total|sum|result|altogether|overall)(?: [a-z]+){0,2}?\s?[:=]\s",
         r"\bnow\b|\btotal(?:s|ling)?(?: [a-z]+){0,2}?(?: is| of)\b|\bmakes?(?= \d)|\b(?:half|double)(?: of that)? is\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
@@ -93,10 +97,14 @@ def _is_offset(text: str, value: Value) -> bool:
     return bool(_OFFSET.match(text[value.end :]))
 
 
+_PAST = re.compile(r"\b(?:used to|once|formerly|previously|originally|no longer)\b[^.,;\d\n]*$")
+
+
 def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
     """The values a text commits itself to: all it asserts, else those of its conclusion, else of its main clause."""
     stated = [value for value in found if not negated(text, value.start, value.end)]
     stated = [value for value in stated if not _is_offset(text, value)] or stated
+    stated = [value for value in stated if not _PAST.search(text[: value.start])] or stated
     if any(not value.ordinal for value in stated):
         stated = [value for value in stated if not value.ordinal]
     totals = [value for value in stated if _TOTAL.match(text[value.end :])]

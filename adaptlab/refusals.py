@@ -18,8 +18,8 @@ _SAY = any_of(
     "have (?:any |enough |that |this )?(?:information|details?)",
 )
 _SAY_MORE = any_of(  # what only a text can decline to do
-    "note|spell out|settle|go into|touch on|speak of|talk about|deal with|report|offer|supply|show|identify|clarify",
-    "disclose|detail|elaborate|assign|put|set out|refer to|comment|have|know",
+    r"note|spell (?:\w+ )?out|set (?:\w+ )?(?:out|down)|lay (?:\w+ )?(?:out|down)|settle|go into|touch on|speak of|talk about|deal with|report|offer|supply|show|identify|clarify",
+    "disclose|detail|elaborate|assign|put|refer to|comment|have|know",
 )
 _TOLD = any_of(
     "stated|specified|mentioned|given|provided|listed|included|described|said|named|defined|covered|indicated|told",

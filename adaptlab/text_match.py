@@ -9,7 +9,7 @@ from adaptlab.answers import FUNCTION_WORDS, TITLES, any_of, clean, words_of
 from adaptlab.claims import HEDGE, negated
 from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
-from adaptlab.topics import of_another_thing
+from adaptlab.topics import of_another_label, of_another_thing
 
 # ----------------------------------------------------------------------------------------------- names and texts
 
@@ -222,9 +222,11 @@ def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
 def text_right(question: Question, asked: str, text: str, strictly: bool) -> bool:
     """Whether a text asserts the gold name or text; strictly: whole, and no other beside it."""
     forms = (question.answer, *question.accepted)
+    found = [(form, span) for form in forms for span in _spans(text, form)]
+    if found and all(of_another_label(text, at, question) for _, (at, _) in found):
+        return False
     if strictly:
         return any(_strictly(form, forms, asked, text, question.answer_type == "name") for form in forms)
-    found = [(form, span) for form in forms for span in _spans(text, form)]
     if not found:
         return any(_loosely(question, text, form) for form in forms)
     return any(

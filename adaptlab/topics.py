@@ -53,6 +53,26 @@ _QUANTITIES = {  # what the words of questions and answers measure; a word of se
     "founded|founding|built|opened": "beginning",
     "rebuilt|restored|destroyed|burnt|burned": "later",
 }
+_KINDS = {  # what is no quantity; only the label before a claim is held against these
+    "lair|den|nest|home|habitat|hideout|sleeps?|dwells?": "lair",
+    "remedy|remedies|cures?|cured|antidote|treatment": "remedy",
+    "reagents?|ingredients?|components?": "reagent",
+    "materials?|made (?:out )?of": "material",
+    "weakness|weaknesses|vulnerability|vulnerable": "weakness",
+    "tools?|gear": "tool",
+    "weapons?|arms": "weapon",
+    "maker|workshop|manufacturer": "maker",
+    "guilds?|dues": "guild",
+    "rulers?|ruled by|in charge": "ruler",
+    "triggers?|causes?|caused": "trigger",
+    "effects?": "effect",
+    "exports?|goods": "export",
+    "feasts?|festivals?": "feast",
+    "ability|abilities": "ability",
+    "saving throws?": "save",
+    "limit": "limit",
+    "age": "age",
+}
 _PARTS = {
     "bites?|teeth|fangs?|jaws?": "mouth",
     "claws?|talons?": "claws",
@@ -68,10 +88,15 @@ _EXTREMES = {
     "maximum|at (?:the )?most|greatest|longest|highest|heaviest|farthest|furthest": "most",
     "minimum|at (?:the )?least|smallest|shortest|lowest|nearest": "least",
 }
-_LEXICONS = tuple(
-    {re.compile(rf"\b(?:{names})\b"): frozenset(meanings.split()) for names, meanings in lexicon.items()}
-    for lexicon in (_QUANTITIES, _PARTS, _EXTREMES)
-)
+Lexicon = dict[re.Pattern[str], frozenset[str]]
+
+
+def _lexicon(words: dict[str, str]) -> Lexicon:
+    return {re.compile(rf"\b(?:{names})\b"): frozenset(meanings.split()) for names, meanings in words.items()}
+
+
+_LEXICONS = tuple(_lexicon(words) for words in (_QUANTITIES, _PARTS, _EXTREMES))
+_LABELS = _lexicon(_QUANTITIES | _KINDS)
 Topic = tuple[frozenset[str], ...]  # the quantities, the parts of a body, the extremes
 
 
@@ -92,15 +117,42 @@ def is_other(said: Topic, wanted: Topic) -> bool:
 _CUT = re.compile(r"\s/\s|[,;()\n|]|[.!?](?=\s|$)|\b(?:and|but|while|whereas|although|though|plus)\b")
 
 
+_MOTION = re.compile(
+    r"\b(?:go|goes|moves?|moving|movement|walk|run|swim|climb|fly|flies|march|travel|cover|speed|fast|sail|ride|get)\b"
+    r"|\b(?:in|per|each|every|a|an|1) (?:round|turn|minute|hour|day|watch|second)\b"
+)
+
+
 def asked_topic(question: Question) -> Topic:
     """What a question asks for: by its phrasings, its gold forms, and the words before the gold in its quotes."""
-    forms = [clean(form) for form in (question.answer, *question.accepted)]
-    said = [*(clean(phrasing.text) for phrasing in question.phrasings), *forms]
-    for quote in (clean(quote.text) for quote in question.quotes):
-        for form in forms:
+    return _asked_topic(_told(question))
+
+
+def _told(question: Question) -> str:
+    """The phrasings and gold forms of a question, and what stands before the gold in its quotes, a line each."""
+    return _told_by(
+        tuple(phrasing.text for phrasing in question.phrasings),
+        (question.answer, *question.accepted),
+        tuple(quote.text for quote in question.quotes),
+    )
+
+
+@lru_cache(maxsize=4_000)
+def _told_by(phrasings: tuple[str, ...], forms: tuple[str, ...], quotes: tuple[str, ...]) -> str:
+    golds = [clean(form) for form in forms]
+    said = [*(clean(phrasing) for phrasing in phrasings), *golds]
+    for quote in map(clean, quotes):
+        for form in golds:
             for match in re.finditer(rf"(?<!\w){re.escape(form)}(?!\w)", quote):
                 said.append(_CUT.split(quote[: match.start()])[-1])
-    return topic_of("\n".join(said))
+    return "\n".join(said)
+
+
+@lru_cache(maxsize=4_000)
+def _asked_topic(told: str) -> Topic:
+    """The topic of a question; "how far" asks for a speed only where something moves."""
+    quantities, *others = topic_of(told)
+    return (quantities if _MOTION.search(told) else quantities - {"speed"}, *others)
 
 
 _IN_BRACKETS = re.compile(r"\((?:[a-z]+ ?){1,2}\)")  # "the greatest (long) range"
@@ -126,6 +178,37 @@ def of_another_topic(text: str, value: Value, others: Sequence[Value], wanted: T
     behind = topic_of(size[1] if size else tail[: aside.start()] if aside else tail)
     said = tuple(before or after for before, after in zip(topic_of(head), behind, strict=True))
     return is_other(said, wanted)
+
+
+# ------------------------------------------------------------------------------------------------------- labels
+
+_LABEL = re.compile(
+    r"(?:^|[.;,\n]\s?)(?:the |its |their |his |her |an? )?((?:[a-z]+ ){0,2}[a-z]+)(?: (?:of|for) [^.;,:\n]*?)?"
+    r"(?: (?:is|are|was|were)|\s?[:=])\s(?:an? |the )?$"
+)
+
+
+@lru_cache(maxsize=20_000)
+def _meanings(text: str) -> frozenset[str]:
+    """What a label means: of a word of several meanings all of them."""
+    return frozenset().union(*(meanings for pattern, meanings in _LABELS.items() if pattern.search(text)))
+
+
+@lru_cache(maxsize=4_000)
+def _plain_meanings(told: str) -> frozenset[str]:
+    """What is asked, by the words of one meaning if there are any, else by all."""
+    found = [meanings for pattern, meanings in _LABELS.items() if pattern.search(told)]
+    return frozenset().union(*([each for each in found if len(each) == 1] or found))
+
+
+def of_another_label(text: str, start: int, question: Question) -> bool:
+    """Whether a claim is labelled as something else: "the Lair of the Heron is ..." where its weakness was asked."""
+    match = _LABEL.search(text[:start])
+    said = _meanings(match[1]) if match else frozenset()
+    if not said:
+        return False
+    wanted = _plain_meanings(_told(question))
+    return bool(wanted) and not said & wanted
 
 
 @lru_cache(maxsize=1)
@@ -163,6 +246,10 @@ _TOGETHER = re.compile(r"\b(?:all together|altogether|in total|in all|total|comb
 _APIECE = re.compile(r"(?:\s[a-z]+)? (?:each|apiece|per (?:head|person|man|member))\b")
 
 
+_PER = re.compile(r"(?:\s[a-z]+)? (?:per|for (?:each|every)) (?:\d+ )?([a-z]+)")
+_ANY_RATE = re.compile(r"\b(?:per|each|every|apiece|rate|an? (?:day|week|month|year|round|turn|hour|minute|head))\b")
+
+
 def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
     """Whether a value is said of another time than question or gold: "55 feet a turn", "8 terns each" of a total."""
     tail = text[value.end :]
@@ -171,6 +258,12 @@ def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
     said = _RATE.match(tail) or _RATE_BEFORE.search(text[: value.start])
     wanted = {UNITS[match[1]] for match in _ASKED_RATE.finditer(f"{asked}\n{form}")}
     return said is not None and bool(wanted) and (said["count"] is not None or UNITS[said[2]] not in wanted)
+
+
+def per_something(text: str, value: Value, asked: str, form: str) -> bool:
+    """Whether a value is said per piece of what neither question nor gold counts by: "1d6 per 10 feet"."""
+    rate = _PER.match(text[value.end :])
+    return bool(rate) and not _ANY_RATE.search(f"{asked}\n{form}") and rate[1] not in words_of(asked)
 
 
 _SHARE_BEFORE = re.compile(r"^\s*(?:[a-z]+ )?(?:each|every|an?|the|for|per|in|on|to|at)\b")
