@@ -111,6 +111,7 @@ _IRREGULAR = {
     "lenses": "len",
     "vs": "versus",
     "v": "versus",
+    "st": "saint",
     "men": "man",
     "women": "woman",
 }

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
 
 HEDGE = re.compile(
-    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
+    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently"
+    r"|(?:mostly|mainly|partly)(?! (?:at|in|on|during|when|while|because|by|for|to|after|before)\b)"
     r"|(?:might|may|could) be(?! (?:up to|at most|no more|within|\w+ed|used|done|made|worn|cast|taken|thrown|found)\b)"
     r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure"
     r"|certain)|(?:my|a|an? \w+|best) guess|i guess"
@@ -27,7 +28,7 @@ HEDGE = re.compile(
 
 _NOT = any_of(
     "not|never|neither|nor|cannot",
-    "rather than|instead of|other than|all but|"
+    "rather than|instead of|(?<!none )(?<!nobody )(?<!no one )(?<!nothing )other than|all but|"
     "(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
@@ -170,6 +171,7 @@ _SUBJECT = re.compile(
     r"|are|was|were)\b))"
 )
 _SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
+_GAPPED = re.compile(r"(?:\b(?:and|but|while|whereas)|[;,\n])\s?(?:an?|the) ((?:[a-z'-]+ ){0,1}[a-z'-]+),? $")
 _ANY_THING = frozenset(
     "animal beast creature thing item object weapon spell person place whole one answer total".split()
 )
@@ -181,6 +183,9 @@ def of_another_subject(text: str, start: int, asked: str) -> bool:
     The subject must be a plain noun that does what the question asks about, or has a size: names may be garbled.
     """
     wanted = set(words_of(asked))
+    gapped = _GAPPED.search(text[:start])
+    if gapped and set(words_of(gapped[1])) <= wanted - FUNCTION_WORDS:
+        return False
     last = None
     for match in _SUBJECT.finditer(text, 0, start):
         verb = set(words_of(match[3]))

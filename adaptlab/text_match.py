@@ -9,7 +9,7 @@ from adaptlab.answers import FUNCTION_WORDS, TITLES, any_of, clean, words_of
 from adaptlab.claims import HEDGE, negated
 from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
-from adaptlab.topics import of_another_label, of_another_thing
+from adaptlab.topics import of_another_label, of_another_sort, of_another_thing
 
 # ----------------------------------------------------------------------------------------------- names and texts
 
@@ -49,7 +49,7 @@ _NO_ADJECTIVE = re.compile(  # an article, another determiner, or a verb: behind
     r"|smear|light)\s+$"
 )
 _ADVERBS = frozenset(
-    listed("first again then now instead alone too please once yet today here there anyway though however whatsoever")
+    listed("rather really actually first again then now instead alone too please once yet today here there anyway though however whatsoever")
 )
 
 
@@ -93,6 +93,13 @@ _VERB = re.compile(r"\b(?:is|are|was|were|includes?)\b|:")
 _BESIDES = re.compile(r"\b(?:together with|along with|as well as|in addition to|besides)\s([^.,;\n]{1,40})")
 
 
+_DEED = re.compile(r"[a-z]+ (?:by|at|until) ")  # "and run by her brother", "and open at dawn"
+_ALSO = re.compile(
+    r"[,;.\n]\s?(?:but |and |though )?(?!it\b|they\b|he\b|she\b|this\b|that\b|you\b)[a-z][^,;.\n]*"
+    r"\b(?:works?|helps?|does|do|will|can|would)\b[^,;.\n]*\b(?:as well|too)\b"
+)
+
+
 def _company(text: str, start: int, end: int, asked: str) -> str:
     """Whether a found answer is one of several "options" (or, slash, a list), has one more beside it ("and"), or "".
 
@@ -116,9 +123,11 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
     options = [item for item in items if _is_option(item, asked)]
     if len(options) >= 3 or (len(options) == len(items) >= 2 and not (re.search(r"\band\b", listed) or later)):
         return "options"
-    joined = re.match(r"\s*,?\s*(?:and|plus|&)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
+    if _ALSO.search(tail):
+        return "and"
+    joined = re.match(r"\s*,?\s*(?:and|plus|&|nor)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
     besides = _BESIDES.search(after)
-    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]))) or (
+    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]) or _DEED.match(joined[1]))) or (
         besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS
     ):
         return "and"
@@ -155,6 +164,7 @@ _REFERENCE = re.compile(
 _STILL_THE_SAME = frozenset(listed("wood root metal alloy material stuff substance weapon ii iii iv"))
 
 
+_WHEN = re.compile(r"^(?:[a-z]+ ){0,2}(?:when|what time)\b", re.IGNORECASE)
 _BEFORE = re.compile(r"\b(?:before|after) (?:the )?$")
 
 
@@ -163,12 +173,12 @@ _RELATIVE_TO = re.compile(r"([\w'-]+), (?:who|whose|which|where) (?!is\b|are\b|w
 
 def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
-    if of_another_thing(text, start, clean(asked)):
+    if of_another_thing(text, start, clean(asked)) or of_another_sort(text, start, end, clean(asked)):
         return True
     antecedent = _RELATIVE_TO.search(text[:start])
     if antecedent and not set(words_of(antecedent[1])) & set(words_of(clean(asked))):
         return True
-    said = _REFERENCE.search(text[:start]) or (named and _BEFORE.search(text[:start]))
+    said = _REFERENCE.search(text[:start]) or ((named or _WHEN.search(asked)) and _BEFORE.search(text[:start]))
     if said and said[0].strip() not in f"{clean(asked)} {clean(form)}":
         return True
     owned = re.match(r"'?\s+([a-z]+)", text[end:]) if re.search(r"'s$", text[start:end]) else None
@@ -209,7 +219,7 @@ def _other_claim(text: str, start: int, form: str) -> bool:
         words = words_of(re.sub(r"^(?:[-*+]|\d+[.)])\s*", "", line))
         bullets = re.match(r"\s*(?:[-*+]|\d+[.)])\s", line)
         same_frame = len(frame) >= 1 and words[: len(frame)] == frame
-        bare = not frame and 0 < len(words) <= 5 and not _OTHER_MATTER.match(line)
+        bare = not frame and 0 < len(words) <= 5 and not (_OTHER_MATTER.match(line) or _CLAUSE.search(line))
         if (same_frame or bare or (bullets and len(words) <= 6)) and not _contains(words, gold):
             return True
     return False
@@ -242,11 +252,14 @@ def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
     forbidden = NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form))
     not_to = re.search(
-        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$", text[:start]
+        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$|\b(?:no|nor) (?:[a-z]+ )?$",
+        text[:start],
     )
     if forbidden and not_to and len(NEGATOR.findall(text[:start])) == 1:
         return False
-    allowed = re.search(r"\b(?:may|can|could|will)\s$", text[:start]) and not NEGATOR.search(text[:end])
+    allowed = re.search(
+        r"\b(?:may|can|could|will|(?:allowed|free|able) to)\s(?!only\b)(?:[a-z]+ ){0,2}$", text[:start]
+    ) and not NEGATOR.search(text[:end])
     return negated(text, start, end) or bool(allowed and forbidden)
 
 
@@ -369,7 +382,7 @@ def _share_a_noun(text: str, items: Sequence[str]) -> bool:
 
 
 _NUMBERING = re.compile(r"^\s*\d{1,2}[.)]\s+", re.M)
-_RELATIVE = re.compile(r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because)\b")
+_RELATIVE = re.compile(r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because|not|never|no|without)\b")
 
 
 def _offers_or(text: str, items: Sequence[str]) -> bool:
@@ -382,6 +395,7 @@ def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
     golds = [words_of(item) for item in items]
     verbs = re.finditer(r"\b(?:is|are|was|were|include|includes|need|needs|be)\b|:|\n", text[:first])
     lines = text[max((match.end() for match in verbs), default=0) :].split("\n")
+    lines = [line for line in lines if not re.search(r"\b(?:them|it)\b", line)]
     ours = [line for line in lines if any(_contains(words_of(line), gold) for gold in golds)]
     in_lines = len(ours) > 1 and all(len(words_of(line)) <= 4 for line in ours)
     parts = [

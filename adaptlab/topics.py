@@ -97,6 +97,8 @@ def _lexicon(words: dict[str, str]) -> Lexicon:
 
 _LEXICONS = tuple(_lexicon(words) for words in (_QUANTITIES, _PARTS, _EXTREMES))
 _LABELS = _lexicon(_QUANTITIES | _KINDS)
+_SIZES = frozenset("length width height depth thickness weight speed".split())  # dice are rolled for none of these
+_KIND_NAMES = frozenset(_KINDS.values())
 Topic = tuple[frozenset[str], ...]  # the quantities, the parts of a body, the extremes
 
 
@@ -125,7 +127,8 @@ _MOTION = re.compile(
 
 def asked_topic(question: Question) -> Topic:
     """What a question asks for: by its phrasings, its gold forms, and the words before the gold in its quotes."""
-    return _asked_topic(_told(question))
+    quantities, *others = _asked_topic(_told(question))
+    return (quantities - _SIZES if question.answer_type == "dice" else quantities, *others)
 
 
 def _told(question: Question) -> str:
@@ -208,7 +211,59 @@ def of_another_label(text: str, start: int, question: Question) -> bool:
     if not said:
         return False
     wanted = _plain_meanings(_told(question))
+    if question.answer_type in ("name", "text"):
+        wanted &= _KIND_NAMES
     return bool(wanted) and not said & wanted
+
+
+_FIELD = re.compile(r"^[\W_]*([a-z][a-z' -]{1,30}?)\s?:\s+\S")
+_VERDICT_LABELS = frozenset("answer result total sum conclusion".split())
+
+
+def own_fields(text: str, asked: str) -> str:
+    """The text without the fields of other labels, where it is a sheet of them: "Ability: Wits; Die: d8; Tool: none"."""
+    lines = text.split("\n")
+    labels = [match[1] if (match := _FIELD.match(line)) else "" for line in lines]
+    if sum(map(bool, labels)) < 2:
+        return text
+    ours = [bool(label) and _is_asked(label, asked) for label in labels]
+    kept = [line for line, label, own in zip(lines, labels, ours, strict=True) if own or not label]
+    return "\n".join(kept) if any(ours) else text
+
+
+def _is_asked(label: str, asked: str) -> bool:
+    """Whether a label has a word or a meaning of the question."""
+    words, wanted = set(words_of(label)), set(words_of(asked)) - FUNCTION_WORDS
+    if words & (_VERDICT_LABELS | wanted) or _meanings(label) & _meanings(asked):
+        return True
+    return any(len(min(one, two, key=len)) > 2 and (one.startswith(two) or two.startswith(one))
+               for one in words for two in wanted)
+
+
+_MODIFIED = re.compile(r"\b([a-z]{3,}) (?=([a-z]{3,})\b)")
+
+
+def of_another_sort(text: str, start: int, end: int, asked: str) -> bool:
+    """Whether a claim is about another sort of the thing than a clause beside it has: "and the summer market in Alder".
+
+    Only where the text also speaks of the sort that was asked for.
+    """
+    pairs = {(match[1], match[2]) for match in _MODIFIED.finditer(asked) if match[1] not in FUNCTION_WORDS}
+    cuts = [match.span() for match in _CLAUSE_CUT.finditer(text)]
+    begin = max((stop for _, stop in cuts if stop <= start), default=0)
+    stop = min((at for at, _ in cuts if at >= end), default=len(text))
+    clause, rest = text[begin:start] + " # " + text[end:stop], text[:begin] + " # " + text[stop:]
+    said = {(match[1], match[2]) for match in _MODIFIED.finditer(clause)}
+    known = FUNCTION_WORDS | set(re.findall(r"[a-z]+", asked))
+    return any(
+        modifier not in known and (own, noun) not in said and f"{own} {noun}" in rest
+        for own, noun in pairs
+        for modifier, other in said
+        if other == noun
+    )
+
+
+_CLAUSE_CUT = re.compile(r"[.;\n]|,? \b(?:and|but|while|whereas|although|though)\b")
 
 
 @lru_cache(maxsize=1)
