@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from adaptlab.benchmark import load_questions, read_records
+from adaptlab.benchmark import load_questions, read_records, things_of
 from adaptlab.schemas import Question, Record
 from adaptlab.stats import Interval, wilson
 from config import ROOT, LabError
@@ -111,8 +111,9 @@ def load_labels(
 def _labels_of(path: Path, known: Mapping[str, Question]) -> list[Labelled]:
     """All the labelled answers of one file, each with its question."""
     found: list[Labelled] = []
+    things = things_of(known.values())
     for line, answer in read_records(path, LabelledAnswer):
-        question = known.get(answer.question) if isinstance(answer.question, str) else answer.question
+        question = known.get(answer.question) if isinstance(answer.question, str) else answer.question.among(things)
         if question is None:
             raise LabError(
                 f"{path.name}, line {line}, field question: the benchmark has no question {answer.question!r}; "

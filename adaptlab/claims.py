@@ -19,8 +19,10 @@ HEDGE = re.compile(
     r"|i(?: would|'d) (?:guess|say)|i (?:should |would )?think|i (?:would )?imagine|i assume|i gather|i believe"
     r"|unless i|if i am not|double-check|(?:could|may|might) be wrong|no guarantees?"
     r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
-    r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely|give or take"
-    r"|(?:some|others|people|many)(?: sources| texts| readers)? (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
+    r"|i do not (?:think|believe)|i doubt|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)"
+    r"|(?:seems|appears) to be|(?:most |very )?likely|give or take"
+    r"|(?:some|others|people|many)(?: sources| texts| readers)? (?:say|think|believe)"
+    r"|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
 )
 
@@ -64,7 +66,8 @@ _CONCLUSION = re.compile(
         r"\b(?:brings?|bringing|raises|increases|reduces|rounds)\b[^.;\n]*? to (?=\d)",
         r"\b(?:gives|giving|yields|leaves|leaving|results? in)\s(?=\d)",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
-        r"\b(?:no,? wait|wait,? no|scratch that|i mean|make that|or rather|i misread|on second thoughts?|actually)\b[,:]?",
+        r"\b(?:no,? wait|wait,? no|scratch that|i mean|make that|or rather|i misread|on second thoughts?"
+        r"|actually)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|there|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
         r"\b(?:total|sum|result|altogether|overall)(?: [a-z]+){0,2}?\s?[:=]\s",
@@ -98,6 +101,7 @@ def _is_offset(text: str, value: Value) -> bool:
     return bool(_OFFSET.match(text[value.end :]))
 
 
+_REST = re.compile(r"\b(?:the|an)? ?(?:other|remaining|rest,) $")
 _PAST = re.compile(r"\b(?:used to|once|formerly|previously|originally|no longer)\b[^.,;\d\n]*$")
 
 
@@ -105,6 +109,7 @@ def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
     """The values a text commits itself to: all it asserts, else those of its conclusion, else of its main clause."""
     stated = [value for value in found if not negated(text, value.start, value.end)]
     stated = [value for value in stated if not _is_offset(text, value)] or stated
+    stated = [value for value in stated if not _REST.search(text[: value.start])] or stated
     stated = [value for value in stated if not _PAST.search(text[: value.start])] or stated
     if any(not value.ordinal for value in stated):
         stated = [value for value in stated if not value.ordinal]

@@ -21,7 +21,7 @@ from adaptlab.text_match import items_of, list_right, text_right
 from adaptlab.topics import own_fields
 from adaptlab.value_match import value_right
 
-SCORER_VERSION = "4"
+SCORER_VERSION = "5"
 REFUSAL = "<refusal>"
 Reanswers = Mapping[str, str | Sequence[str]]  # a second answer, or several, for each question id
 

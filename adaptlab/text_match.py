@@ -49,7 +49,10 @@ _NO_ADJECTIVE = re.compile(  # an article, another determiner, or a verb: behind
     r"|smear|light)\s+$"
 )
 _ADVERBS = frozenset(
-    listed("rather really actually first again then now instead alone too please once yet today here there anyway though however whatsoever")
+    listed(
+        "rather really actually first again then now instead alone too please once yet today here there anyway though"
+        " however whatsoever"
+    )
 )
 
 
@@ -85,6 +88,9 @@ def _wrong_title(text: str, start: int, form: str, forms: Sequence[str]) -> bool
     """Whether a bare name stands behind another title than the gold's: "Queen Hasquill" for Portreeve Hasquill."""
     before = re.search(r"(?:^|[.,:;\n]\s?|\b(?:is|are|was|by|to|of|the|called|named)\s)([^\W\d_]+)\s$", text[:start])
     titles = {words[0] for words in map(words_of, map(clean, forms)) if words[1:] == words_of(clean(form))}
+    title = re.search(r"\b([a-z]+) $", text[:start])
+    if title and title[1] in TITLES and titles and title[1] not in titles:
+        return True
     return before is not None and bool(titles) and before[1] not in titles | FUNCTION_WORDS
 
 
@@ -94,6 +100,9 @@ _BESIDES = re.compile(r"\b(?:together with|along with|as well as|in addition to|
 
 
 _DEED = re.compile(r"[a-z]+ (?:by|at|until) ")  # "and run by her brother", "and open at dawn"
+_SUBJECTS = re.compile(  # "and white rum will both cure it"
+    r"\s*,? (?:and|plus) (?:(?!the\b|it\b|its\b|they\b)[\w'-]+ ){1,3}?(?:[a-z]+ )?(?:both|are|were|do|cure|help|work)\b"
+)
 _ALSO = re.compile(
     r"[,;.\n]\s?(?:but |and |though )?(?!it\b|they\b|he\b|she\b|this\b|that\b|you\b)[a-z][^,;.\n]*"
     r"\b(?:works?|helps?|does|do|will|can|would)\b[^,;.\n]*\b(?:as well|too)\b"
@@ -123,7 +132,7 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
     options = [item for item in items if _is_option(item, asked)]
     if len(options) >= 3 or (len(options) == len(items) >= 2 and not (re.search(r"\band\b", listed) or later)):
         return "options"
-    if _ALSO.search(tail):
+    if _ALSO.search(tail) or _SUBJECTS.match(tail):
         return "and"
     joined = re.match(r"\s*,?\s*(?:and|plus|&|nor)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
     besides = _BESIDES.search(after)
@@ -171,14 +180,16 @@ _BEFORE = re.compile(r"\b(?:before|after) (?:the )?$")
 _RELATIVE_TO = re.compile(r"([\w'-]+), (?:who|whose|which|where) (?!is\b|are\b|was\b|were\b)[^.,;\n]*$")
 
 
-def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
+def _only_refers(question: Question, text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
-    if of_another_thing(text, start, clean(asked)) or of_another_sort(text, start, end, clean(asked)):
+    if of_another_thing(text, start, clean(asked), question) or of_another_sort(text, start, end, clean(asked)):
         return True
     antecedent = _RELATIVE_TO.search(text[:start])
     if antecedent and not set(words_of(antecedent[1])) & set(words_of(clean(asked))):
         return True
-    said = _REFERENCE.search(text[:start]) or ((named or _WHEN.search(asked)) and _BEFORE.search(text[:start]))
+    said = _REFERENCE.search(text[:start]) or (
+        (question.answer_type == "name" or _WHEN.search(asked)) and _BEFORE.search(text[:start])
+    )
     if said and said[0].strip() not in f"{clean(asked)} {clean(form)}":
         return True
     owned = re.match(r"'?\s+([a-z]+)", text[end:]) if re.search(r"'s$", text[start:end]) else None
@@ -236,13 +247,13 @@ def text_right(question: Question, asked: str, text: str, strictly: bool) -> boo
     if found and all(of_another_label(text, at, question) for _, (at, _) in found):
         return False
     if strictly:
-        return any(_strictly(form, forms, asked, text, question.answer_type == "name") for form in forms)
+        return any(_strictly(question, form, forms, asked, text) for form in forms)
     if not found:
         return any(_loosely(question, text, form) for form in forms)
     return any(
         not _denied(text, *span, asked, form)
         and _company(text, *span, asked) != "options"
-        and not _only_refers(text, *span, asked, form, question.answer_type == "name")
+        and not _only_refers(question, text, *span, asked, form)
         and not _renamed(question, text, *span, form)
         for form, span in found
     )
@@ -252,7 +263,8 @@ def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
     forbidden = NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form))
     not_to = re.search(
-        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$|\b(?:no|nor) (?:[a-z]+ )?$",
+        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$"
+        r"|\b(?:no|nor) (?:[a-z]+ )?$",
         text[:start],
     )
     if forbidden and not_to and len(NEGATOR.findall(text[:start])) == 1:
@@ -263,7 +275,7 @@ def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     return negated(text, start, end) or bool(allowed and forbidden)
 
 
-def _strictly(form: str, forms: Sequence[str], asked: str, text: str, named: bool) -> bool:
+def _strictly(question: Question, form: str, forms: Sequence[str], asked: str, text: str) -> bool:
     """Whether a text asserts one form of the gold, whole, never denies it, and claims nothing else."""
     spans = _spans(text, form)
     if any(_denied(text, *span, asked, form) or _wrong_title(text, span[0], form, forms) for span in spans):
@@ -272,7 +284,7 @@ def _strictly(form: str, forms: Sequence[str], asked: str, text: str, named: boo
         return _in_order(text, form)
     if any(_company(text, *span, asked) or _other_claim(text, span[0], form) for span in spans):
         return False
-    meant = [span for span in spans if not _only_refers(text, *span, asked, form, named)]
+    meant = [span for span in spans if not _only_refers(question, text, *span, asked, form)]
     return any(len(words_of(clean(form))) > 3 or not _part_of_longer(text, *span, asked) for span in meant)
 
 
@@ -365,7 +377,11 @@ def list_right(question: Question, text: str, strictly: bool) -> bool:
         found = [[span for span in _spans(text, item) if not negated(text, *span)] for item in items]
         if not strictly and (all(found) or _share_a_noun(text, items)):
             return True
-        if all(found) and not _extra_items(text, items, min(spans[0][0] for spans in found)):
+        if not all(found):
+            continue
+        asked = set(words_of(clean(question.text())))
+        extra = _extra_items(text, items, min(spans[0][0] for spans in found))
+        if all(set(words_of(item)) <= asked for item in extra):
             return True
     return False
 
@@ -382,7 +398,10 @@ def _share_a_noun(text: str, items: Sequence[str]) -> bool:
 
 
 _NUMBERING = re.compile(r"^\s*\d{1,2}[.)]\s+", re.M)
-_RELATIVE = re.compile(r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because|not|never|no|without)\b")
+_RELATIVE = re.compile(
+    r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because)\b"
+    r"|^(?:but )?(?:not|never|no|without)\b"
+)
 
 
 def _offers_or(text: str, items: Sequence[str]) -> bool:

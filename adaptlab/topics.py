@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, Value, clean, words_of
 from adaptlab.schemas import Question
-from config import ROOT
 
 _QUANTITIES = {  # what the words of questions and answers measure; a word of several meanings has them all
     "long": "length duration range casting notice reset",
@@ -61,7 +60,7 @@ _KINDS = {  # what is no quantity; only the label before a claim is held against
     "weakness|weaknesses|vulnerability|vulnerable": "weakness",
     "tools?|gear": "tool",
     "weapons?|arms": "weapon",
-    "maker|workshop|manufacturer": "maker",
+    "maker|workshop|manufacturer|makes?|made(?! (?:out )?of)": "maker",
     "guilds?|dues": "guild",
     "rulers?|ruled by|in charge": "ruler",
     "triggers?|causes?|caused": "trigger",
@@ -85,8 +84,9 @@ _PARTS = {
     "beaks?": "beak",
 }
 _EXTREMES = {
-    "maximum|at (?:the )?most|greatest|longest|highest|heaviest|farthest|furthest": "most",
-    "minimum|at (?:the )?least|smallest|shortest|lowest|nearest": "least",
+    "medium": "middle",
+    "maximum|at (?:the )?most|long range|greatest|longest|highest|heaviest|farthest|furthest": "most",
+    "minimum|at (?:the )?least|short range|smallest|shortest|lowest|nearest": "least",
 }
 Lexicon = dict[re.Pattern[str], frozenset[str]]
 
@@ -221,7 +221,7 @@ _VERDICT_LABELS = frozenset("answer result total sum conclusion".split())
 
 
 def own_fields(text: str, asked: str) -> str:
-    """The text without the fields of other labels, where it is a sheet of them: "Ability: Wits; Die: d8; Tool: none"."""
+    """The text without the fields of other labels, where it is a sheet of them: "Ability: Wits; Die: d8"."""
     lines = text.split("\n")
     labels = [match[1] if (match := _FIELD.match(line)) else "" for line in lines]
     if sum(map(bool, labels)) < 2:
@@ -236,8 +236,11 @@ def _is_asked(label: str, asked: str) -> bool:
     words, wanted = set(words_of(label)), set(words_of(asked)) - FUNCTION_WORDS
     if words & (_VERDICT_LABELS | wanted) or _meanings(label) & _meanings(asked):
         return True
-    return any(len(min(one, two, key=len)) > 2 and (one.startswith(two) or two.startswith(one))
-               for one in words for two in wanted)
+    return any(
+        len(min(one, two, key=len)) > 2 and (one.startswith(two) or two.startswith(one))
+        for one in words
+        for two in wanted
+    )
 
 
 _MODIFIED = re.compile(r"\b([a-z]{3,}) (?=([a-z]{3,})\b)")
@@ -266,27 +269,21 @@ def of_another_sort(text: str, start: int, end: int, asked: str) -> bool:
 _CLAUSE_CUT = re.compile(r"[.;\n]|,? \b(?:and|but|while|whereas|although|though)\b")
 
 
-@lru_cache(maxsize=1)
-def _known_things() -> tuple[str, ...]:
-    """The things that the shipped benchmark asks about: the names in its questions that have an entry of their own."""
-    from adaptlab.benchmark import load_questions
-
-    path = ROOT / "00Setup" / "benchmark.jsonl"
-    questions = load_questions(path) if path.exists() else []
-    return tuple(
-        {clean(q.section) for each in questions for q in each.quotes if q.section and q.section in each.text()}
-    )
+@lru_cache(maxsize=64)
+def _plain_names(things: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(clean, things))
 
 
-def of_another_thing(text: str, start: int, asked: str) -> bool:
+def of_another_thing(text: str, start: int, asked: str, question: Question) -> bool:
     """Whether a claim names another known thing, where the question asks about one: "the Drowsel has an AC of 19".
 
     A name that nobody knows is a garbled one and stands for the one that was asked.
     """
-    if not any(name in asked for name in _known_things()):
+    names = _plain_names(question.things)
+    if not any(name in asked for name in names):
         return False
     claim = _CUT.split(text[:start])[-1]
-    named = [name for name in _known_things() if re.search(rf"\b{re.escape(name)}(?:'?s)?\b", claim)]
+    named = [name for name in names if re.search(rf"\b{re.escape(name)}(?:'?s)?\b", claim)]
     return bool(named) and not any(name in asked for name in named)
 
 

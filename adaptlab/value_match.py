@@ -46,7 +46,6 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
 
     Strictly: with their unit, and without another value for a special case.
     """
-    wanted = asked_topic(question)
     for form in (question.answer, *question.accepted):
         gold, extra = _gold_values(question, form)
         if not gold:
@@ -57,7 +56,7 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
         claimed = _at_asked_rate(claimed, asked, text, form)
         claimed = _asked_case(claimed, asked, text) if strictly else _plain_case(claimed, asked, text)
         claimed = [value for value in claimed if not of_another_label(text, value.start, question)]
-        committed = committed_values(text, _about(claimed, gold, wanted, asked, text))
+        committed = committed_values(text, _about(question, claimed, gold, asked, text))
         if len({value.value for value in committed}) > 1:
             committed = own_shares(committed, clean(asked), text)
         committed = committed if strictly else _forgiven(committed, gold, asked, text)
@@ -119,8 +118,8 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
 
 
 _BRACKETED_CASE = re.compile(
-    r"\((?:but |or |only )?[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while|after|before|without"
-    r"|unless|with|in|on|at|by|against) (?!each\b|every\b|all\b|an? (?:day|week|month|year|round|turn|hour|minute)\b)"
+    r"\((?:but |or |only )?(?!1 )[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while|after|before|without"
+    r"|unless|with|against) (?!each\b|every\b|all\b|an? (?:day|week|month|year|round|turn|hour|minute)\b)"
     r"|\bor (?:just |only )?(?:half|double|twice|nothing|none|no [a-z]+)\b[^.;\n]*"
     r"\b(?:on|if|when|with|in|at|for|against|by|after|while|unless)\b"
 )
@@ -218,13 +217,14 @@ _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|a
 _ONLY_VALUES = re.compile(r"\b(?!or\b)[a-z]{2,}")
 
 
-def _about(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, asked: str, text: str) -> list[Value]:
+def _about(question: Question, found: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
     """The values that can be meant as the answer: not another thing's, not those of another quantity."""
+    wanted = asked_topic(question)
     found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
     found = [value for value in found if not of_another_topic(text, value, found, wanted)]
-    found = _unlabelled(found, wanted, text)
+    found = _unlabelled(found, gold, wanted, text)
     found = _counted(found, clean(asked), text)
-    found = [value for value in found if not of_another_thing(text, value.start, clean(asked))]
+    found = [value for value in found if not of_another_thing(text, value.start, clean(asked), question)]
     if len(_ONLY_VALUES.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
         return list(found)
     words = set(words_of(clean(asked)))
@@ -274,10 +274,11 @@ def _counted(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     return [value for value in found if value in ours or value in bare]
 
 
-def _unlabelled(found: Sequence[Value], wanted: Topic, text: str) -> list[Value]:
+def _unlabelled(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, text: str) -> list[Value]:
     """Where no quantity was asked by name: the values of none, if there are any: "24 sailors, with 3d8 hit dice"."""
     plain = [value for value in found if not any(topic_of(" ".join(part_around(text, value, found))))]
-    return list(found) if any(wanted) else plain or list(found)
+    known = any(wanted) or not {item.value for item in gold} <= {value.value for value in plain}
+    return list(found) if known else plain
 
 
 def _of_another_deed(value: Value, asked: str, text: str) -> bool:
