@@ -89,8 +89,8 @@ _POINTER = re.compile(
 )
 _OTHER_THING = re.compile(r"^(?:an?|other|another|some|most|similar) (?!guess\b)")
 _GUESS = re.compile(
-    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i(?: would|'d) (?:say|use|go|put|roll|pick|take|choose|call"
-    r"|suggest|recommend|set)|likely|probably"
+    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i(?: would|'d) (?:say|use|go|put|roll|pick|take|choose"
+    r"|call|suggest|recommend|set)|likely|probably"
     r"|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b"
 )
 _VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")
