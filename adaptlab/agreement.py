@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from adaptlab.benchmark import load_questions, read_records
+from adaptlab.benchmark import load_questions, read_records, things_of
 from adaptlab.schemas import Question, Record
 from adaptlab.stats import Interval, wilson
 from config import ROOT, LabError
@@ -21,8 +21,9 @@ from config import ROOT, LabError
 if TYPE_CHECKING:
     import pandas as pd
 
-TUNED, FRESH = ROOT / "00Setup" / "labelled_answers.jsonl", ROOT / "00Setup" / "labelled_answers_fresh.jsonl"
-MORE = ROOT / "00Setup" / "labelled_answers_more.jsonl"  # tuned on as well
+TUNED, MORE = ROOT / "00Setup" / "labelled_answers.jsonl", ROOT / "00Setup" / "labelled_answers_more.jsonl"
+OPENED = ROOT / "00Setup" / "labelled_answers_fresh.jsonl"  # measured twice as a rate, then tuned on as well
+FRESH = ROOT / "00Setup" / "labelled_answers_unseen.jsonl"
 SHIPPED = ROOT / "00Setup" / "benchmark.jsonl"
 Half = Literal["tune", "unseen"]
 Level = Literal["strict", "lenient"]
@@ -90,7 +91,7 @@ class Agreement:
 
 def label_files() -> list[Path]:
     """The files of the lab's own labelled answers."""
-    return [each for each in (TUNED, MORE, FRESH) if each.exists()]
+    return [each for each in (TUNED, MORE, OPENED, FRESH) if each.exists()]
 
 
 def load_labels(
@@ -98,7 +99,7 @@ def load_labels(
 ) -> list[Labelled]:
     """The labelled answers of a JSONL file, of one half if named; ids refer to `questions`, else the shipped ones.
 
-    Without a path: the answers the scorers were tuned on (two files), and the fresh ones, as far as they are there.
+    Without a path: the answers the scorers were tuned on (three files), and the unseen ones, as far as they are there.
     Raises a LabError that names file, line and field where a line is broken or its question unknown.
     """
     known = {question.id: question for question in (load_questions(SHIPPED) if questions is None else questions)}
@@ -110,8 +111,9 @@ def load_labels(
 def _labels_of(path: Path, known: Mapping[str, Question]) -> list[Labelled]:
     """All the labelled answers of one file, each with its question."""
     found: list[Labelled] = []
+    things = things_of(known.values())
     for line, answer in read_records(path, LabelledAnswer):
-        question = known.get(answer.question) if isinstance(answer.question, str) else answer.question
+        question = known.get(answer.question) if isinstance(answer.question, str) else answer.question.among(things)
         if question is None:
             raise LabError(
                 f"{path.name}, line {line}, field question: the benchmark has no question {answer.question!r}; "

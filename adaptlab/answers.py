@@ -59,6 +59,8 @@ for _measured, _names in _DIMENSIONS.items():
 _NO_UNITS = {"mean", "make", "give", "apply", "count", "stand", "hold", "work", "hit", "come", "remain", "suffice"}
 _NO_UNITS |= {"people", "person", "inhabitant", "resident", "citizen", "soul"}  # whoever is counted in a place
 _COINS = {"gold", "silver", "copper", "electrum", "platinum"}
+_SIGN = re.compile(r"([$£€])\s?(\d+(?:\.\d+)?)")
+_CURRENCIES = {"$": "dollars", "£": "pounds sterling", "€": "euros"}
 _PIECES = re.compile(r"\b(?:pieces?|coins?) of (" + "|".join(sorted(_COINS)) + r")\b")
 _DICE = re.compile(r"(?<![\w.])(\d*)\s?d\s?(\d+|%)(?:\s?([+\-x*])\s?(\d+)(?!\s?d\s?\d))?(?!\w)")
 _SIDED = re.compile(
@@ -109,6 +111,7 @@ _IRREGULAR = {
     "lenses": "len",
     "vs": "versus",
     "v": "versus",
+    "st": "saint",
     "men": "man",
     "women": "woman",
 }
@@ -145,6 +148,8 @@ def clean(text: str) -> str:
     text = _PIECES.sub(r"\1 piece", text)
     text = re.sub(r"\bper cent\b", "percent", text.replace("°", " degrees "))
     text = re.sub(r"\b(\d+) \(\1\)", r"\1", text)
+    text = _SIGN.sub(lambda match: f"{match[2]} {_CURRENCIES[match[1]]}", text)
+    text = re.sub(r"\b(\d+) ?x ?(d\d+)\b", r"\1\2", text)
     text = _SIDED.sub(_sided, text)
     text = _ADDED.sub(r"\1+\2", text)
     return re.sub(r"[ \t]+", " ", text).strip()
@@ -254,6 +259,8 @@ def values(text: str, kind: AnswerType, extra_units: frozenset[str] = frozenset(
 
 
 def _named_unit(word: str | None, following: str | None, extra: frozenset[str]) -> str:
+    if word in ("square", "cubic", "sq", "cu") and _unit(following):
+        return f"{word[:2]} {_unit(following)}"
     known = _unit(word, following)
     if known:
         return known

@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -68,7 +68,14 @@ def load_questions(path: str | Path) -> list[Question]:
         questions[question.id] = question
     if not questions:
         raise LabError(f"{Path(path).name} has no questions: put one JSON object on each line.")
-    return list(questions.values())
+    things = things_of(questions.values())
+    return [question.among(things) for question in questions.values()]
+
+
+def things_of(questions: Iterable[Question]) -> tuple[str, ...]:
+    """The things that questions ask about: the names in them that have a section of their own in the document."""
+    named = ((each, quote.section) for each in questions for quote in each.quotes)
+    return tuple(sorted({section for each, section in named if section and section in each.text()}))
 
 
 def _problems(question: Question) -> Iterator[tuple[str, str]]:

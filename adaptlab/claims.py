@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from adaptlab.answers import FUNCTION_WORDS, Value, any_of, clean, words_of
 
 HEDGE = re.compile(
-    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|mostly|mainly|partly"
+    r"\b(either|maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently"
+    r"|(?:mostly|mainly|partly)(?! (?:at|in|on|during|when|while|because|by|for|to|after|before)\b)"
     r"|(?:might|may|could) be(?! (?:up to|at most|no more|within|\w+ed|used|done|made|worn|cast|taken|thrown|found)\b)"
     r"|(?:not|cannot) (?:be )?(?:\w+ )?(?:sure|certain)|unsure|uncertain|(?:fairly|pretty|quite) (?:sure"
     r"|certain)|(?:my|a|an? \w+|best) guess|i guess"
     r"|i(?: would|'d) (?:guess|say)|i (?:should |would )?think|i (?:would )?imagine|i assume|i gather|i believe"
     r"|unless i|if i am not|double-check|(?:could|may|might) be wrong|no guarantees?"
     r"|if memory serves|from memory|off the top of my head|as i (?:recall|remember)"
-    r"|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)|(?:seems|appears) to be|(?:most |very )?likely"
-    r"|(?:some|others|people|many) (?:say|think|believe)|rumou?r\w*|hard to say|or so|it would seem"
+    r"|i do not (?:think|believe)|i doubt|i suppose|if i (?:remember|recall)|as far as i (?:know|can tell)"
+    r"|(?:seems|appears) to be|(?:most |very )?likely|give or take"
+    r"|(?:some|others|people|many)(?: sources| texts| readers)? (?:say|think|believe)"
+    r"|rumou?r\w*|hard to say|or so|it would seem"
     r"|one of (?:these|those|the following)|(?:nearly|almost)(?= \d))\b"
 )
 
@@ -27,7 +30,7 @@ HEDGE = re.compile(
 
 _NOT = any_of(
     "not|never|neither|nor|cannot",
-    "rather than|instead of|other than|all but|"
+    "rather than|instead of|(?<!none )(?<!nobody )(?<!no one )(?<!nothing )other than|all but|"
     "(?:any|every)(?:thing|one|body|where) but|(?<!nothing )(?<!no one )except",
     "(?:false|untrue|incorrect|wrong) that",
 )
@@ -60,9 +63,14 @@ _CONCLUSION = re.compile(
         r"\b(?:final )?answer(?: is)?:?\s",
         r"\d(?: [a-z]+)? (?:is|are|equals|gives)\s(?=\d)|\b(?:makes|comes to|adds up to|amounts to)\b",
         r"\b(?:doubled|halved|trebled|tripled|raised|increased|reduced|rounded|brought)\b[^.;\n]*? to (?=\d)",
+        r"\b(?:brings?|bringing|raises|increases|reduces|rounds)\b[^.;\n]*? to (?=\d)",
+        r"\b(?:gives|giving|yields|leaves|leaving|results? in)\s(?=\d)",
         r"\b(?:therefore|thus|hence|correction)\b[,:]?",
+        r"\b(?:no,? wait|wait,? no|scratch that|i mean|make that|or rather|i misread|on second thoughts?"
+        r"|actually)\b[,:]?",
         r"\b(?:in total|in all|altogether),\s",
         r"\bso\b,?(?= (?:the|it|its|that|this|there|he|she|they|you|a|an|half|double|[+-]?\d+)\b)",
+        r"\b(?:total|sum|result|altogether|overall)(?: [a-z]+){0,2}?\s?[:=]\s",
         r"\bnow\b|\btotal(?:s|ling)?(?: [a-z]+){0,2}?(?: is| of)\b|\bmakes?(?= \d)|\b(?:half|double)(?: of that)? is\b",
         r"\bwhich (?:makes|gives|leaves|is)\b|\bmaking\b|=",
     )
@@ -93,10 +101,16 @@ def _is_offset(text: str, value: Value) -> bool:
     return bool(_OFFSET.match(text[value.end :]))
 
 
+_REST = re.compile(r"\b(?:the|an)? ?(?:other|remaining|rest,) $")
+_PAST = re.compile(r"\b(?:used to|once|formerly|previously|originally|no longer)\b[^.,;\d\n]*$")
+
+
 def committed_values(text: str, found: Sequence[Value]) -> list[Value]:
     """The values a text commits itself to: all it asserts, else those of its conclusion, else of its main clause."""
     stated = [value for value in found if not negated(text, value.start, value.end)]
     stated = [value for value in stated if not _is_offset(text, value)] or stated
+    stated = [value for value in stated if not _REST.search(text[: value.start])] or stated
+    stated = [value for value in stated if not _PAST.search(text[: value.start])] or stated
     if any(not value.ordinal for value in stated):
         stated = [value for value in stated if not value.ordinal]
     totals = [value for value in stated if _TOTAL.match(text[value.end :])]
@@ -162,6 +176,7 @@ _SUBJECT = re.compile(
     r"|are|was|were)\b))"
 )
 _SIZE = re.compile(r"[^.;,\n]{0,12}?\b(?:tall|high|wide|broad|long|deep|thick|heavy|old)\b")
+_GAPPED = re.compile(r"(?:\b(?:and|but|while|whereas)|[;,\n])\s?(?:an?|the) ((?:[a-z'-]+ ){0,1}[a-z'-]+),? $")
 _ANY_THING = frozenset(
     "animal beast creature thing item object weapon spell person place whole one answer total".split()
 )
@@ -173,6 +188,9 @@ def of_another_subject(text: str, start: int, asked: str) -> bool:
     The subject must be a plain noun that does what the question asks about, or has a size: names may be garbled.
     """
     wanted = set(words_of(asked))
+    gapped = _GAPPED.search(text[:start])
+    if gapped and set(words_of(gapped[1])) <= wanted - FUNCTION_WORDS:
+        return False
     last = None
     for match in _SUBJECT.finditer(text, 0, start):
         verb = set(words_of(match[3]))

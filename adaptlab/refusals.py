@@ -18,8 +18,9 @@ _SAY = any_of(
     "have (?:any |enough |that |this )?(?:information|details?)",
 )
 _SAY_MORE = any_of(  # what only a text can decline to do
-    "note|spell out|settle|go into|touch on|speak of|talk about|deal with|report|offer|supply|show|identify|clarify",
-    "disclose|detail|elaborate|assign|put|set out|refer to|comment|have|know",
+    r"note|spell (?:\w+ )?out|set (?:\w+ )?(?:out|down)|lay (?:\w+ )?(?:out|down)|settle|go into",
+    "touch on|speak of|talk about|deal with|report|offer|supply|show|identify|clarify",
+    "disclose|detail|elaborate|assign|put|refer to|comment|have|know",
 )
 _TOLD = any_of(
     "stated|specified|mentioned|given|provided|listed|included|described|said|named|defined|covered|indicated|told",
@@ -54,7 +55,11 @@ REFUSALS = re.compile(
         rf"\b{_PLACE} never (?!allow|permit|let|fail)[a-z]+",
         r"\bno (?:word|record|entry|mention)s? (?:on|of|about|for|as to|that|in)\b|\bnot a (?:single )?word\b",
         r"\b(?:do|does|did) not (?:\w+ )?(?:come up|turn up)\b",
-        r"\b(?:gives?|lists?|names?|mentions?|see|find|told)\b[^.!?\n]*\b(?:but|yet) no (?:[a-z]+ ?){1,4}[.!]?$",
+        rf"\b(?:but|yet) (?:it |they )?{_SAY}(?:e?s)? no\b",
+        r"\b(?:found|find|finds|see|saw) no\b|\b(?:would )?need\b[^.!?\n]* to (?:answer|say|tell|know)\b",
+        r"\b(?:we|you|i) never (?:learn|find out|hear|read|see)\b|\bnever told\b",
+        r"\b(?:gives?|lists?|names?|mentions?|shows?|has|have|includes?|contains?|covers?|see|find"
+        r"|told)\b[^.!?\n]*\b(?:but|yet) no (?:[a-z]+ ?){1,4}[.!]?$",
         rf"\b(?:is|are) not an? (?:[a-z]+ ){{1,3}}(?:in|of) (?:this|the|these) {_PLACE}\b",
         rf"\b(?:is|are) not (?:among|one of) the [^.!?\n]*\b(?:here|{_TOLD})\b",
         r"\b(?:goes|go|went|remains?) un(?:mentioned|stated|said|named|specified|explained|described|recorded"
@@ -65,7 +70,7 @@ REFUSALS = re.compile(
         rf"\b(?:is|are|was|were) {_NOT} (?:\w+ )?{_TOLD}\b",
         rf"\bno [\w\s]{{1,40}}?\b(?:is|are|was|were) {_TOLD}\b",
         rf"\bno\b[^.!?\n]{{1,60}}?\b{_IN_THE_TEXT}\b",
-        rf"\b(?:do|does) not (?:appear|occur|exist|feature|figure) (?:anywhere )?{_IN_THE_TEXT}\b",
+        r"\b(?:do|does) not (?:appear|occur|exist|feature|figure) (?:anywhere )?(?:in|here)\b",
         rf"\b(?:no|not enough|insufficient) (?:\w+ )?{_FACTS}\b|\bnot told\b",
         r"\b(?:it|this|that|which|answer|value)(?: is| remains) (?:not clear|unclear|unknown|unspecified|unstated)\b",
         r"\b(?:is|are|remains?|left) (?:left )?(?:unknown|unspecified|unstated|undefined|unsaid)\b",
@@ -84,7 +89,8 @@ _POINTER = re.compile(
 )
 _OTHER_THING = re.compile(r"^(?:an?|other|another|some|most|similar) (?!guess\b)")
 _GUESS = re.compile(
-    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i(?: would|'d) (?:say|use|go with|put)|likely|probably"
+    r"\b(?:should (?:be|have)|suspect|expect|estimate|reckon|i(?: would|'d) (?:say|use|go|put|roll|pick|take|choose"
+    r"|call|suggest|recommend|set)|likely|probably"
     r"|perhaps|maybe|would|must be|assume|guess|typically|usually|generally)\b"
 )
 _VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")

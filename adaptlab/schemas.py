@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 Category = Literal[
     "explicit_rule",
@@ -119,6 +119,17 @@ class Question(Record):
     split: Split = "visible"
     in_mini: bool = True
     unproven: bool = Field(default=False, exclude_if=lambda kept: not kept)
+    _things: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def things(self) -> tuple[str, ...]:
+        """The names of the things that its benchmark asks about, as far as it was loaded with others."""
+        return self._things
+
+    def among(self, things: tuple[str, ...]) -> Question:
+        """This question as one of a benchmark that asks about these things; what a scorer may know of the others."""
+        self._things = things
+        return self
 
     def text(self, role: PhrasingRole = "unseen form") -> str:
         """The first phrasing with `role`, else the first phrasing there is."""

@@ -18,9 +18,10 @@ from adaptlab.polarity import loose_polarity, polarity
 from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, refusals_in, without_refusals
 from adaptlab.schemas import AnswerType, Question
 from adaptlab.text_match import items_of, list_right, text_right
+from adaptlab.topics import own_fields
 from adaptlab.value_match import value_right
 
-SCORER_VERSION = "4"
+SCORER_VERSION = "5"
 REFUSAL = "<refusal>"
 Reanswers = Mapping[str, str | Sequence[str]]  # a second answer, or several, for each question id
 
@@ -51,6 +52,7 @@ def _right(question: Question, text: str, strictly: bool) -> bool:
     said = asserted(asked, text)
     if not said:
         return False
+    said = said if question.answer_type == "yes_no" else own_fields(said, clean(asked))
     if question.answer_type in ("number", "dice"):
         return value_right(question, asked, said, strictly)
     if question.answer_type == "yes_no":

@@ -9,7 +9,7 @@ from adaptlab.answers import FUNCTION_WORDS, TITLES, any_of, clean, words_of
 from adaptlab.claims import HEDGE, negated
 from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
-from adaptlab.topics import of_another_thing
+from adaptlab.topics import of_another_label, of_another_sort, of_another_thing
 
 # ----------------------------------------------------------------------------------------------- names and texts
 
@@ -49,7 +49,10 @@ _NO_ADJECTIVE = re.compile(  # an article, another determiner, or a verb: behind
     r"|smear|light)\s+$"
 )
 _ADVERBS = frozenset(
-    listed("first again then now instead alone too please once yet today here there anyway though however whatsoever")
+    listed(
+        "rather really actually first again then now instead alone too please once yet today here there anyway though"
+        " however whatsoever"
+    )
 )
 
 
@@ -85,12 +88,25 @@ def _wrong_title(text: str, start: int, form: str, forms: Sequence[str]) -> bool
     """Whether a bare name stands behind another title than the gold's: "Queen Hasquill" for Portreeve Hasquill."""
     before = re.search(r"(?:^|[.,:;\n]\s?|\b(?:is|are|was|by|to|of|the|called|named)\s)([^\W\d_]+)\s$", text[:start])
     titles = {words[0] for words in map(words_of, map(clean, forms)) if words[1:] == words_of(clean(form))}
+    title = re.search(r"\b([a-z]+) $", text[:start])
+    if title and title[1] in TITLES and titles and title[1] not in titles:
+        return True
     return before is not None and bool(titles) and before[1] not in titles | FUNCTION_WORDS
 
 
 _CLAUSE = re.compile(r"\b(?:it|they|this|that|which|is|are|has|have|does|do|can|must|may|will|you|he|she)\b")
 _VERB = re.compile(r"\b(?:is|are|was|were|includes?)\b|:")
 _BESIDES = re.compile(r"\b(?:together with|along with|as well as|in addition to|besides)\s([^.,;\n]{1,40})")
+
+
+_DEED = re.compile(r"[a-z]+ (?:by|at|until) ")  # "and run by her brother", "and open at dawn"
+_SUBJECTS = re.compile(  # "and white rum will both cure it"
+    r"\s*,? (?:and|plus) (?:(?!the\b|it\b|its\b|they\b)[\w'-]+ ){1,3}?(?:[a-z]+ )?(?:both|are|were|do|cure|help|work)\b"
+)
+_ALSO = re.compile(
+    r"[,;.\n]\s?(?:but |and |though )?(?!it\b|they\b|he\b|she\b|this\b|that\b|you\b)[a-z][^,;.\n]*"
+    r"\b(?:works?|helps?|does|do|will|can|would)\b[^,;.\n]*\b(?:as well|too)\b"
+)
 
 
 def _company(text: str, start: int, end: int, asked: str) -> str:
@@ -116,9 +132,11 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
     options = [item for item in items if _is_option(item, asked)]
     if len(options) >= 3 or (len(options) == len(items) >= 2 and not (re.search(r"\band\b", listed) or later)):
         return "options"
-    joined = re.match(r"\s*,?\s*(?:and|plus|&)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
+    if _ALSO.search(tail) or _SUBJECTS.match(tail):
+        return "and"
+    joined = re.match(r"\s*,?\s*(?:and|plus|&|nor)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
     besides = _BESIDES.search(after)
-    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]))) or (
+    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]) or _DEED.match(joined[1]))) or (
         besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS
     ):
         return "and"
@@ -155,20 +173,23 @@ _REFERENCE = re.compile(
 _STILL_THE_SAME = frozenset(listed("wood root metal alloy material stuff substance weapon ii iii iv"))
 
 
+_WHEN = re.compile(r"^(?:[a-z]+ ){0,2}(?:when|what time)\b", re.IGNORECASE)
 _BEFORE = re.compile(r"\b(?:before|after) (?:the )?$")
 
 
 _RELATIVE_TO = re.compile(r"([\w'-]+), (?:who|whose|which|where) (?!is\b|are\b|was\b|were\b)[^.,;\n]*$")
 
 
-def _only_refers(text: str, start: int, end: int, asked: str, form: str, named: bool) -> bool:
+def _only_refers(question: Question, text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found name only helps to describe another thing: "Ammeline's brother", "near Grey Ford"."""
-    if of_another_thing(text, start, clean(asked)):
+    if of_another_thing(text, start, clean(asked), question) or of_another_sort(text, start, end, clean(asked)):
         return True
     antecedent = _RELATIVE_TO.search(text[:start])
     if antecedent and not set(words_of(antecedent[1])) & set(words_of(clean(asked))):
         return True
-    said = _REFERENCE.search(text[:start]) or (named and _BEFORE.search(text[:start]))
+    said = _REFERENCE.search(text[:start]) or (
+        (question.answer_type == "name" or _WHEN.search(asked)) and _BEFORE.search(text[:start])
+    )
     if said and said[0].strip() not in f"{clean(asked)} {clean(form)}":
         return True
     owned = re.match(r"'?\s+([a-z]+)", text[end:]) if re.search(r"'s$", text[start:end]) else None
@@ -209,7 +230,7 @@ def _other_claim(text: str, start: int, form: str) -> bool:
         words = words_of(re.sub(r"^(?:[-*+]|\d+[.)])\s*", "", line))
         bullets = re.match(r"\s*(?:[-*+]|\d+[.)])\s", line)
         same_frame = len(frame) >= 1 and words[: len(frame)] == frame
-        bare = not frame and 0 < len(words) <= 5 and not _OTHER_MATTER.match(line)
+        bare = not frame and 0 < len(words) <= 5 and not (_OTHER_MATTER.match(line) or _CLAUSE.search(line))
         if (same_frame or bare or (bullets and len(words) <= 6)) and not _contains(words, gold):
             return True
     return False
@@ -222,15 +243,17 @@ def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
 def text_right(question: Question, asked: str, text: str, strictly: bool) -> bool:
     """Whether a text asserts the gold name or text; strictly: whole, and no other beside it."""
     forms = (question.answer, *question.accepted)
-    if strictly:
-        return any(_strictly(form, forms, asked, text, question.answer_type == "name") for form in forms)
     found = [(form, span) for form in forms for span in _spans(text, form)]
+    if found and all(of_another_label(text, at, question) for _, (at, _) in found):
+        return False
+    if strictly:
+        return any(_strictly(question, form, forms, asked, text) for form in forms)
     if not found:
         return any(_loosely(question, text, form) for form in forms)
     return any(
         not _denied(text, *span, asked, form)
         and _company(text, *span, asked) != "options"
-        and not _only_refers(text, *span, asked, form, question.answer_type == "name")
+        and not _only_refers(question, text, *span, asked, form)
         and not _renamed(question, text, *span, form)
         for form, span in found
     )
@@ -240,15 +263,19 @@ def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
     """Whether a found answer is denied; what may not be done is denied by "you may" too, where that was asked."""
     forbidden = NEGATOR.search(clean(asked)) and not NEGATOR.search(clean(form))
     not_to = re.search(
-        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$", text[:start]
+        r"\b(?:(?:may|can|could|must|should|will|do|does) (?:not|never)|cannot) (?:[a-z]+ (?:any )?)?$"
+        r"|\b(?:no|nor) (?:[a-z]+ )?$",
+        text[:start],
     )
     if forbidden and not_to and len(NEGATOR.findall(text[:start])) == 1:
         return False
-    allowed = re.search(r"\b(?:may|can|could|will)\s$", text[:start]) and not NEGATOR.search(text[:end])
+    allowed = re.search(
+        r"\b(?:may|can|could|will|(?:allowed|free|able) to)\s(?!only\b)(?:[a-z]+ ){0,2}$", text[:start]
+    ) and not NEGATOR.search(text[:end])
     return negated(text, start, end) or bool(allowed and forbidden)
 
 
-def _strictly(form: str, forms: Sequence[str], asked: str, text: str, named: bool) -> bool:
+def _strictly(question: Question, form: str, forms: Sequence[str], asked: str, text: str) -> bool:
     """Whether a text asserts one form of the gold, whole, never denies it, and claims nothing else."""
     spans = _spans(text, form)
     if any(_denied(text, *span, asked, form) or _wrong_title(text, span[0], form, forms) for span in spans):
@@ -257,7 +284,7 @@ def _strictly(form: str, forms: Sequence[str], asked: str, text: str, named: boo
         return _in_order(text, form)
     if any(_company(text, *span, asked) or _other_claim(text, span[0], form) for span in spans):
         return False
-    meant = [span for span in spans if not _only_refers(text, *span, asked, form, named)]
+    meant = [span for span in spans if not _only_refers(question, text, *span, asked, form)]
     return any(len(words_of(clean(form))) > 3 or not _part_of_longer(text, *span, asked) for span in meant)
 
 
@@ -350,7 +377,11 @@ def list_right(question: Question, text: str, strictly: bool) -> bool:
         found = [[span for span in _spans(text, item) if not negated(text, *span)] for item in items]
         if not strictly and (all(found) or _share_a_noun(text, items)):
             return True
-        if all(found) and not _extra_items(text, items, min(spans[0][0] for spans in found)):
+        if not all(found):
+            continue
+        asked = set(words_of(clean(question.text())))
+        extra = _extra_items(text, items, min(spans[0][0] for spans in found))
+        if all(set(words_of(item)) <= asked for item in extra):
             return True
     return False
 
@@ -367,7 +398,10 @@ def _share_a_noun(text: str, items: Sequence[str]) -> bool:
 
 
 _NUMBERING = re.compile(r"^\s*\d{1,2}[.)]\s+", re.M)
-_RELATIVE = re.compile(r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because)\b")
+_RELATIVE = re.compile(
+    r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because)\b"
+    r"|^(?:but )?(?:not|never|no|without)\b"
+)
 
 
 def _offers_or(text: str, items: Sequence[str]) -> bool:
@@ -380,6 +414,7 @@ def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
     golds = [words_of(item) for item in items]
     verbs = re.finditer(r"\b(?:is|are|was|were|include|includes|need|needs|be)\b|:|\n", text[:first])
     lines = text[max((match.end() for match in verbs), default=0) :].split("\n")
+    lines = [line for line in lines if not re.search(r"\b(?:them|it)\b", line)]
     ours = [line for line in lines if any(_contains(words_of(line), gold) for gold in golds)]
     in_lines = len(ours) > 1 and all(len(words_of(line)) <= 4 for line in ours)
     parts = [

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, Value, clean, words_of
 from adaptlab.schemas import Question
-from config import ROOT
 
 _QUANTITIES = {  # what the words of questions and answers measure; a word of several meanings has them all
     "long": "length duration range casting notice reset",
@@ -53,6 +52,26 @@ _QUANTITIES = {  # what the words of questions and answers measure; a word of se
     "founded|founding|built|opened": "beginning",
     "rebuilt|restored|destroyed|burnt|burned": "later",
 }
+_KINDS = {  # what is no quantity; only the label before a claim is held against these
+    "lair|den|nest|home|habitat|hideout|sleeps?|dwells?": "lair",
+    "remedy|remedies|cures?|cured|antidote|treatment": "remedy",
+    "reagents?|ingredients?|components?": "reagent",
+    "materials?|made (?:out )?of": "material",
+    "weakness|weaknesses|vulnerability|vulnerable": "weakness",
+    "tools?|gear": "tool",
+    "weapons?|arms": "weapon",
+    "maker|workshop|manufacturer|makes?|made(?! (?:out )?of)": "maker",
+    "guilds?|dues": "guild",
+    "rulers?|ruled by|in charge": "ruler",
+    "triggers?|causes?|caused": "trigger",
+    "effects?": "effect",
+    "exports?|goods": "export",
+    "feasts?|festivals?": "feast",
+    "ability|abilities": "ability",
+    "saving throws?": "save",
+    "limit": "limit",
+    "age": "age",
+}
 _PARTS = {
     "bites?|teeth|fangs?|jaws?": "mouth",
     "claws?|talons?": "claws",
@@ -65,13 +84,21 @@ _PARTS = {
     "beaks?": "beak",
 }
 _EXTREMES = {
-    "maximum|at (?:the )?most|greatest|longest|highest|heaviest|farthest|furthest": "most",
-    "minimum|at (?:the )?least|smallest|shortest|lowest|nearest": "least",
+    "medium": "middle",
+    "maximum|at (?:the )?most|long range|greatest|longest|highest|heaviest|farthest|furthest": "most",
+    "minimum|at (?:the )?least|short range|smallest|shortest|lowest|nearest": "least",
 }
-_LEXICONS = tuple(
-    {re.compile(rf"\b(?:{names})\b"): frozenset(meanings.split()) for names, meanings in lexicon.items()}
-    for lexicon in (_QUANTITIES, _PARTS, _EXTREMES)
-)
+Lexicon = dict[re.Pattern[str], frozenset[str]]
+
+
+def _lexicon(words: dict[str, str]) -> Lexicon:
+    return {re.compile(rf"\b(?:{names})\b"): frozenset(meanings.split()) for names, meanings in words.items()}
+
+
+_LEXICONS = tuple(_lexicon(words) for words in (_QUANTITIES, _PARTS, _EXTREMES))
+_LABELS = _lexicon(_QUANTITIES | _KINDS)
+_SIZES = frozenset("length width height depth thickness weight speed".split())  # dice are rolled for none of these
+_KIND_NAMES = frozenset(_KINDS.values())
 Topic = tuple[frozenset[str], ...]  # the quantities, the parts of a body, the extremes
 
 
@@ -92,15 +119,43 @@ def is_other(said: Topic, wanted: Topic) -> bool:
 _CUT = re.compile(r"\s/\s|[,;()\n|]|[.!?](?=\s|$)|\b(?:and|but|while|whereas|although|though|plus)\b")
 
 
+_MOTION = re.compile(
+    r"\b(?:go|goes|moves?|moving|movement|walk|run|swim|climb|fly|flies|march|travel|cover|speed|fast|sail|ride|get)\b"
+    r"|\b(?:in|per|each|every|a|an|1) (?:round|turn|minute|hour|day|watch|second)\b"
+)
+
+
 def asked_topic(question: Question) -> Topic:
     """What a question asks for: by its phrasings, its gold forms, and the words before the gold in its quotes."""
-    forms = [clean(form) for form in (question.answer, *question.accepted)]
-    said = [*(clean(phrasing.text) for phrasing in question.phrasings), *forms]
-    for quote in (clean(quote.text) for quote in question.quotes):
-        for form in forms:
+    quantities, *others = _asked_topic(_told(question))
+    return (quantities - _SIZES if question.answer_type == "dice" else quantities, *others)
+
+
+def _told(question: Question) -> str:
+    """The phrasings and gold forms of a question, and what stands before the gold in its quotes, a line each."""
+    return _told_by(
+        tuple(phrasing.text for phrasing in question.phrasings),
+        (question.answer, *question.accepted),
+        tuple(quote.text for quote in question.quotes),
+    )
+
+
+@lru_cache(maxsize=4_000)
+def _told_by(phrasings: tuple[str, ...], forms: tuple[str, ...], quotes: tuple[str, ...]) -> str:
+    golds = [clean(form) for form in forms]
+    said = [*(clean(phrasing) for phrasing in phrasings), *golds]
+    for quote in map(clean, quotes):
+        for form in golds:
             for match in re.finditer(rf"(?<!\w){re.escape(form)}(?!\w)", quote):
                 said.append(_CUT.split(quote[: match.start()])[-1])
-    return topic_of("\n".join(said))
+    return "\n".join(said)
+
+
+@lru_cache(maxsize=4_000)
+def _asked_topic(told: str) -> Topic:
+    """The topic of a question; "how far" asks for a speed only where something moves."""
+    quantities, *others = topic_of(told)
+    return (quantities if _MOTION.search(told) else quantities - {"speed"}, *others)
 
 
 _IN_BRACKETS = re.compile(r"\((?:[a-z]+ ?){1,2}\)")  # "the greatest (long) range"
@@ -128,27 +183,107 @@ def of_another_topic(text: str, value: Value, others: Sequence[Value], wanted: T
     return is_other(said, wanted)
 
 
-@lru_cache(maxsize=1)
-def _known_things() -> tuple[str, ...]:
-    """The things that the shipped benchmark asks about: the names in its questions that have an entry of their own."""
-    from adaptlab.benchmark import load_questions
+# ------------------------------------------------------------------------------------------------------- labels
 
-    path = ROOT / "00Setup" / "benchmark.jsonl"
-    questions = load_questions(path) if path.exists() else []
-    return tuple(
-        {clean(q.section) for each in questions for q in each.quotes if q.section and q.section in each.text()}
+_LABEL = re.compile(
+    r"(?:^|[.;,\n]\s?)(?:the |its |their |his |her |an? )?((?:[a-z]+ ){0,2}[a-z]+)(?: (?:of|for) [^.;,:\n]*?)?"
+    r"(?: (?:is|are|was|were)|\s?[:=])\s(?:an? |the )?$"
+)
+
+
+@lru_cache(maxsize=20_000)
+def _meanings(text: str) -> frozenset[str]:
+    """What a label means: of a word of several meanings all of them."""
+    return frozenset().union(*(meanings for pattern, meanings in _LABELS.items() if pattern.search(text)))
+
+
+@lru_cache(maxsize=4_000)
+def _plain_meanings(told: str) -> frozenset[str]:
+    """What is asked, by the words of one meaning if there are any, else by all."""
+    found = [meanings for pattern, meanings in _LABELS.items() if pattern.search(told)]
+    return frozenset().union(*([each for each in found if len(each) == 1] or found))
+
+
+def of_another_label(text: str, start: int, question: Question) -> bool:
+    """Whether a claim is labelled as something else: "the Lair of the Heron is ..." where its weakness was asked."""
+    match = _LABEL.search(text[:start])
+    said = _meanings(match[1]) if match else frozenset()
+    if not said:
+        return False
+    wanted = _plain_meanings(_told(question))
+    if question.answer_type in ("name", "text"):
+        wanted &= _KIND_NAMES
+    return bool(wanted) and not said & wanted
+
+
+_FIELD = re.compile(r"^[\W_]*([a-z][a-z' -]{1,30}?)\s?:\s+\S")
+_VERDICT_LABELS = frozenset("answer result total sum conclusion".split())
+
+
+def own_fields(text: str, asked: str) -> str:
+    """The text without the fields of other labels, where it is a sheet of them: "Ability: Wits; Die: d8"."""
+    lines = text.split("\n")
+    labels = [match[1] if (match := _FIELD.match(line)) else "" for line in lines]
+    if sum(map(bool, labels)) < 2:
+        return text
+    ours = [bool(label) and _is_asked(label, asked) for label in labels]
+    kept = [line for line, label, own in zip(lines, labels, ours, strict=True) if own or not label]
+    return "\n".join(kept) if any(ours) else text
+
+
+def _is_asked(label: str, asked: str) -> bool:
+    """Whether a label has a word or a meaning of the question."""
+    words, wanted = set(words_of(label)), set(words_of(asked)) - FUNCTION_WORDS
+    if words & (_VERDICT_LABELS | wanted) or _meanings(label) & _meanings(asked):
+        return True
+    return any(
+        len(min(one, two, key=len)) > 2 and (one.startswith(two) or two.startswith(one))
+        for one in words
+        for two in wanted
     )
 
 
-def of_another_thing(text: str, start: int, asked: str) -> bool:
+_MODIFIED = re.compile(r"\b([a-z]{3,}) (?=([a-z]{3,})\b)")
+
+
+def of_another_sort(text: str, start: int, end: int, asked: str) -> bool:
+    """Whether a claim is about another sort of the thing than a clause beside it has: "and the summer market in Alder".
+
+    Only where the text also speaks of the sort that was asked for.
+    """
+    pairs = {(match[1], match[2]) for match in _MODIFIED.finditer(asked) if match[1] not in FUNCTION_WORDS}
+    cuts = [match.span() for match in _CLAUSE_CUT.finditer(text)]
+    begin = max((stop for _, stop in cuts if stop <= start), default=0)
+    stop = min((at for at, _ in cuts if at >= end), default=len(text))
+    clause, rest = text[begin:start] + " # " + text[end:stop], text[:begin] + " # " + text[stop:]
+    said = {(match[1], match[2]) for match in _MODIFIED.finditer(clause)}
+    known = FUNCTION_WORDS | set(re.findall(r"[a-z]+", asked))
+    return any(
+        modifier not in known and (own, noun) not in said and f"{own} {noun}" in rest
+        for own, noun in pairs
+        for modifier, other in said
+        if other == noun
+    )
+
+
+_CLAUSE_CUT = re.compile(r"[.;\n]|,? \b(?:and|but|while|whereas|although|though)\b")
+
+
+@lru_cache(maxsize=64)
+def _plain_names(things: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(clean, things))
+
+
+def of_another_thing(text: str, start: int, asked: str, question: Question) -> bool:
     """Whether a claim names another known thing, where the question asks about one: "the Drowsel has an AC of 19".
 
     A name that nobody knows is a garbled one and stands for the one that was asked.
     """
-    if not any(name in asked for name in _known_things()):
+    names = _plain_names(question.things)
+    if not any(name in asked for name in names):
         return False
     claim = _CUT.split(text[:start])[-1]
-    named = [name for name in _known_things() if re.search(rf"\b{re.escape(name)}(?:'?s)?\b", claim)]
+    named = [name for name in names if re.search(rf"\b{re.escape(name)}(?:'?s)?\b", claim)]
     return bool(named) and not any(name in asked for name in named)
 
 
@@ -163,6 +298,10 @@ _TOGETHER = re.compile(r"\b(?:all together|altogether|in total|in all|total|comb
 _APIECE = re.compile(r"(?:\s[a-z]+)? (?:each|apiece|per (?:head|person|man|member))\b")
 
 
+_PER = re.compile(r"(?:\s[a-z]+)? (?:per|for (?:each|every)) (?:\d+ )?([a-z]+)")
+_ANY_RATE = re.compile(r"\b(?:per|each|every|apiece|rate|an? (?:day|week|month|year|round|turn|hour|minute|head))\b")
+
+
 def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
     """Whether a value is said of another time than question or gold: "55 feet a turn", "8 terns each" of a total."""
     tail = text[value.end :]
@@ -171,6 +310,12 @@ def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
     said = _RATE.match(tail) or _RATE_BEFORE.search(text[: value.start])
     wanted = {UNITS[match[1]] for match in _ASKED_RATE.finditer(f"{asked}\n{form}")}
     return said is not None and bool(wanted) and (said["count"] is not None or UNITS[said[2]] not in wanted)
+
+
+def per_something(text: str, value: Value, asked: str, form: str) -> bool:
+    """Whether a value is said per piece of what neither question nor gold counts by: "1d6 per 10 feet"."""
+    rate = _PER.match(text[value.end :])
+    return bool(rate) and not _ANY_RATE.search(f"{asked}\n{form}") and rate[1] not in words_of(asked)
 
 
 _SHARE_BEFORE = re.compile(r"^\s*(?:[a-z]+ )?(?:each|every|an?|the|for|per|in|on|to|at)\b")

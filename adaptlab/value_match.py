@@ -21,10 +21,12 @@ from adaptlab.topics import (
     Topic,
     asked_topic,
     at_another_rate,
+    of_another_label,
     of_another_thing,
     of_another_topic,
     own_shares,
     part_around,
+    per_something,
     topic_of,
 )
 
@@ -44,7 +46,6 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
 
     Strictly: with their unit, and without another value for a special case.
     """
-    wanted = asked_topic(question)
     for form in (question.answer, *question.accepted):
         gold, extra = _gold_values(question, form)
         if not gold:
@@ -54,7 +55,8 @@ def value_right(question: Question, asked: str, text: str, strictly: bool) -> bo
         claimed = _claimed(question, form, gold, extra, asked, text)
         claimed = _at_asked_rate(claimed, asked, text, form)
         claimed = _asked_case(claimed, asked, text) if strictly else _plain_case(claimed, asked, text)
-        committed = committed_values(text, _about(claimed, gold, wanted, asked, text))
+        claimed = [value for value in claimed if not of_another_label(text, value.start, question)]
+        committed = committed_values(text, _about(question, claimed, gold, asked, text))
         if len({value.value for value in committed}) > 1:
             committed = own_shares(committed, clean(asked), text)
         committed = committed if strictly else _forgiven(committed, gold, asked, text)
@@ -74,7 +76,20 @@ def _claimed(
     known = {value.value for value in values(clean(asked), question.answer_type, extra)} - {v.value for v in gold}
     found = [value for value in _with_articles(text, gold, question.answer_type, extra) if value.value not in known]
     found = [value for value in found if not _repeats_measure(value, gold, asked)]
+    found = [value for value in found if not _is_reference(value, f"{asked} {form}", text)]
     return [v for v in found if (v.value, v.unit) not in _same_in(question, form, gold)] or found
+
+
+_PLACE = re.compile(r"\b(page|table|chapter|section|paragraph|line|figure|appendix|footnote|step)s? $")
+_CHECK = re.compile(r"\s(?:to (?:save|hit|attack|resist)|for the (?:save|saving throw|attack roll))\b")
+
+
+def _is_reference(value: Value, known: str, text: str) -> bool:
+    """Whether a value only says where something stands ("table 4") or belongs to a check that is no answer."""
+    place = _PLACE.search(text[: value.start])
+    if place:
+        return place[1] not in clean(known)
+    return "d" in value.value and bool(_CHECK.match(text[value.end :])) and not _CHECK.search(f" {clean(known)}")
 
 
 def _with_articles(text: str, gold: Sequence[Value], kind: AnswerType, extra: frozenset[str]) -> list[Value]:
@@ -103,8 +118,10 @@ def _plain_case(found: Sequence[Value], asked: str, text: str) -> list[Value]:
 
 
 _BRACKETED_CASE = re.compile(
-    r"\((?:but |or |only )?[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while|after|before|without"
-    r"|unless) (?!each\b|every\b|all\b|an? )"
+    r"\((?:but |or |only )?(?!1 )[+-]?\d[\w+-]*%?(?: [a-z]+)? (?:for|if|when|while|after|before|without"
+    r"|unless|with|against) (?!each\b|every\b|all\b|an? (?:day|week|month|year|round|turn|hour|minute)\b)"
+    r"|\bor (?:just |only )?(?:half|double|twice|nothing|none|no [a-z]+)\b[^.;\n]*"
+    r"\b(?:on|if|when|with|in|at|for|against|by|after|while|unless)\b"
 )
 _CONCESSION = re.compile(
     r"\b(?:but|though|although|except)\b(?! (?:it|they|he|she|this|that|its|the|in|actually|really|rather|no|not)\b)"
@@ -130,7 +147,9 @@ _RANGE = re.compile(r"\b(?:between|from|either|average|mean|sum|product|differen
 
 def _at_asked_rate(found: Sequence[Value], asked: str, text: str, form: str) -> list[Value]:
     """Without the values of another rate, where one of the asked rate or of none stands beside them."""
-    return [value for value in found if not at_another_rate(text, value, clean(asked), clean(form))] or list(found)
+    asked, form = clean(asked), clean(form)
+    other = [v for v in found if at_another_rate(text, v, asked, form) or per_something(text, v, asked, form)]
+    return [value for value in found if value not in other] or list(found)
 
 
 def _in_words(text: str, form: str) -> bool:
@@ -157,6 +176,7 @@ _BEYOND = re.compile(
     r"\b(?<!no )(?<!not )((?:more|less|fewer|greater|higher|lower) than|above|below|over|under|beyond|before)"
     r"\s(?:an? |the |level )?$"
 )
+_AFTER_YEAR = re.compile(r"\b(after|until|later than|no earlier than) (?:the year )?$")
 _AT_LEAST = re.compile(r"\b(?:at least|no less than|no fewer than|a minimum of)\s(?:an? |the )?$")
 _OR_MORE = re.compile(r"\+|(?:\s[a-z]+)? or (?:more|higher|above|better|over|greater|less|fewer|lower|below)\b")
 _THRESHOLD = re.compile(
@@ -172,6 +192,8 @@ def _other_claim(text: str, value: Value, asked: str, form: str) -> bool:
     if _AT_LEAST.search(head) or _OR_MORE.match(tail):
         return not _THRESHOLD.search(plain)
     bound, age = _BEYOND.search(head), _AGE.match(tail)
+    if not value.unit and re.fullmatch(r"\d{3,4}", value.value):
+        bound = bound or _AFTER_YEAR.search(head)
     other_rate = at_another_rate(text, value, clean(asked), clean(form))
     other_rate = other_rate or only_in_a_case(text, value.end, plain)
     return other_rate or bool(bound and bound[1] not in plain) or bool(age and age[1] not in plain)
@@ -195,12 +217,14 @@ _LABEL = re.compile(r"(\band |, )?\b(?:an?|its|the) ((?:[a-z]+ ){1,3})(?:of|is|a
 _ONLY_VALUES = re.compile(r"\b(?!or\b)[a-z]{2,}")
 
 
-def _about(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, asked: str, text: str) -> list[Value]:
+def _about(question: Question, found: Sequence[Value], gold: Sequence[Value], asked: str, text: str) -> list[Value]:
     """The values that can be meant as the answer: not another thing's, not those of another quantity."""
+    wanted = asked_topic(question)
     found = [value for value in found if not of_another_subject(text, value.start, clean(asked))]
     found = [value for value in found if not of_another_topic(text, value, found, wanted)]
+    found = _unlabelled(found, gold, wanted, text)
     found = _counted(found, clean(asked), text)
-    found = [value for value in found if not of_another_thing(text, value.start, clean(asked))]
+    found = [value for value in found if not of_another_thing(text, value.start, clean(asked), question)]
     if len(_ONLY_VALUES.findall(text)) <= len(found):  # nothing but values: every one of them is an answer
         return list(found)
     words = set(words_of(clean(asked)))
@@ -248,6 +272,13 @@ def _counted(found: Sequence[Value], asked: str, text: str) -> list[Value]:
     others = [value for value in found if value not in ours]
     bare = [v for v in others if not (v.unit or any(topic_of(part_around(text, v, found)[0])))]
     return [value for value in found if value in ours or value in bare]
+
+
+def _unlabelled(found: Sequence[Value], gold: Sequence[Value], wanted: Topic, text: str) -> list[Value]:
+    """Where no quantity was asked by name: the values of none, if there are any: "24 sailors, with 3d8 hit dice"."""
+    plain = [value for value in found if not any(topic_of(" ".join(part_around(text, value, found))))]
+    known = any(wanted) or not {item.value for item in gold} <= {value.value for value in plain}
+    return list(found) if known else plain
 
 
 def _of_another_deed(value: Value, asked: str, text: str) -> bool:

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from adaptlab import agreement, scoring
-from adaptlab.agreement import FRESH, MORE, TUNED, load_labels, measure
+from adaptlab.agreement import FRESH, MORE, OPENED, TUNED, load_labels, measure
 from config import LabError
 
 SCORERS = {"strict": scoring.strict, "lenient": scoring.lenient}
@@ -32,7 +32,7 @@ def test_the_labels_are_many_half_real_and_spread_over_every_type():
 def test_no_label_stands_twice_and_each_file_is_one_half(answers):
     assert len({(item.question.id, item.answer.text.strip()) for item in answers}) == len(answers)
     assert len({item.answer.id for item in answers}) == len(answers)
-    assert {item.answer.half for path in (TUNED, MORE) for item in load_labels(path)} == {"tune"}
+    assert {item.answer.half for path in (TUNED, MORE, OPENED) for item in load_labels(path)} == {"tune"}
     assert not FRESH.exists() or {item.answer.half for item in load_labels(FRESH)} == {"unseen"}
     assert len(load_labels(half="tune")) + len(load_labels(half="unseen")) == len(answers)
 
@@ -46,7 +46,7 @@ UNSEEN = pytest.mark.skipif(not FRESH.exists(), reason=NO_FRESH)
 def test_the_scorers_agree_with_the_labels_they_were_tuned_on(level):
     seen = load_labels(half="tune")
     found = agreement.scorer_agreement(seen, SCORERS[level], level)
-    assert found.n == len(seen) >= 500
+    assert found.n == len(seen) >= 1200
     assert found.agree.rate >= 0.99, f"{level} agrees on {found.agree.rate:.1%} of {found.n}"
 
 
@@ -63,14 +63,8 @@ def test_on_unseen_outputs_of_models_the_scorers_agree_with_the_labels(answers, 
     assert found.agree.rate >= least, f"{level} agrees on {found.agree.rate:.1%} of {found.n}"
 
 
-MISSED = pytest.mark.xfail(strict=True, reason="the target under strict is not reached yet, by little")
-ALL_TARGETS = pytest.mark.parametrize(
-    ("level", "least"), [pytest.param("strict", 0.97, marks=MISSED), ("lenient", 0.95)]
-)
-
-
 @UNSEEN
-@ALL_TARGETS
+@TARGETS
 def test_on_the_unseen_half_the_scorers_agree_with_the_labels(answers, level, least):
     """Only the rate is computed: the single answers of this half are not to be looked at."""
     unseen = [item for item in answers if item.answer.half == "unseen"]
