@@ -67,7 +67,7 @@ def run(path: Path, count: int, passes: int) -> dict[str, Any]:
                 seeds,
                 **teacher,
                 temperature=0.7,
-                max_tokens=960,
+                max_tokens=lab.profile.reply_tokens,
                 out_dir=Path(folder) / "work",
                 seeds=range(lab.settings.seeds.synthesis, lab.settings.seeds.synthesis + passes),
                 max_concurrency=16,
