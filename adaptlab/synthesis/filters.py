@@ -34,8 +34,8 @@ STAGES = (
 LABELS = {
     "well_formed": "well-formed",
     "name": "name in passage, question and answer",
-    "value": "value stands in the passage; a refusal's does not",
-    "table": "the table's cell that is asked for",
+    "value": "value in the passage, or a due refusal",
+    "table": "the cell that is asked for",
     "reanswer": "answered alike again",
     "held_out": "no held-out entry",
     "contamination": "no benchmark question",

@@ -84,6 +84,7 @@ def answered(subject: str, question: str, passage: str) -> bool:
 
 
 def _read(subject: str, question: str, answer: str, table: Table, outside: str) -> str | None:
+    """The verdict of `other_cell` from one table; `outside` is the passage without its tables."""
     asked = asked_cells(subject, question, answer, table)
     if not asked:
         return None
@@ -120,6 +121,7 @@ def _states(said: str, cell: str, outside: str) -> bool:
 
 
 def _columns(subject: str, question: str, answer: str, table: Table) -> list[int]:
+    """The columns that could be meant: the subject's and the question's, else the answer's."""
     if len(table.head) == 2:
         return [1]
     attribute = plain(attribute_of(subject)).rstrip(".")
@@ -130,6 +132,10 @@ def _columns(subject: str, question: str, answer: str, table: Table) -> list[int
 
 
 def _rows(subject: str, question: str, table: Table) -> list[int]:
+    """The rows that could be meant: the subject's, else those whose first cell the question names.
+
+    A number there names a row only behind its column's name: "level 3".
+    """
     name = plain(name_of(subject)).rstrip(".:")
     same = [at for at, cells in enumerate(table.rows) if name and name in [*cells[:2], _UNIT.sub("", cells[0])]]
     if same:
