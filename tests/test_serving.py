@@ -410,8 +410,6 @@ def test_a_lent_server_is_there_for_the_next_block_and_ends_when_nobody_comes() 
         assert is_up(first)
     with serving.lent(["mini-granite"], idle_seconds=0.1) as again, serving.lent(["mini-granite"]) as inner:
         assert first == again == inner
-    with serving.lent(["mini-granite"], idle_seconds=0.1) as again:
-        assert again == first
     assert gone_within(first, PATIENCE)
     with serving.lent(["mini-granite"], idle_seconds=0.1) as other:
         assert is_up(other)
