@@ -130,6 +130,7 @@ class Profile:
     chunk_overlap: int
     part_chars: int | None
     table_rows: int | None = None
+    reply_tokens: int = 960  # the longest reply of a teacher that writes rows
     retrieval_k: int = 4
     retriever: str = "bm25"
     flow: str = "stellar-peak-605"  # SDG Hub's "Document Based Knowledge Tuning" flow; or one of the lab's, by its name
@@ -170,6 +171,7 @@ MINI = Profile(
     chunk_overlap=0,
     part_chars=60_000,
     table_rows=1,
+    reply_tokens=512,  # its whole replies are shorter; a longer one repeats itself, and nothing beyond is ever kept
     flow="question_answer_pairs",
     retrieval_k=3,  # a fourth finds a few more quotes but costs the miniature readings (seen on the benchmark)
     needs_gpu=False,

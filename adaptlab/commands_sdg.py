@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 ROWS = "rows.jsonl"
 DOCUMENTS = "documents"
-MAX_TOKENS = 960
 TEMPERATURE = 0.7
 
 
@@ -92,7 +91,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=_count, help="documents at once at each endpoint (LAB_ENDPOINT_CONCURRENCY)"
     )
     parser.add_argument("--temperature", type=_temperature, default=TEMPERATURE, help=f"({TEMPERATURE})")
-    parser.add_argument("--max-tokens", type=_count, default=MAX_TOKENS, help=f"of a reply ({MAX_TOKENS})")
+    parser.add_argument("--max-tokens", type=_count, help="of a reply (the profile's)")
 
 
 def chosen(arguments: argparse.Namespace) -> Chosen:
@@ -112,6 +111,7 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
     obstacle = lab.obstacle([lab.settings.teacher], ["sdg_hub"])
     if obstacle:
         raise LabError(f"Nothing can be generated here: {obstacle}: name --endpoint and --model, or put that right.")
+    arguments.max_tokens = arguments.max_tokens or lab.profile.reply_tokens
     flow = synthesis.find_flow(arguments.flow or lab.profile.flow)
     name = arguments.flow if arguments.flow and "/" not in arguments.flow else flow.parent.name
     default = lab.settings.outputs_dir / "sdg" / lab.profile.name / lab.settings.slug / config.slugify(name)

@@ -29,6 +29,7 @@ from config import ROOT, LabError
 
 READY = "Serving "
 START_SECONDS = 300.0
+IDLE_SECONDS = 60.0
 KEY_VARIABLE = "LAB_SERVE_KEY"
 
 
@@ -234,6 +235,64 @@ def running(models: list[str] | None = None, adapters: dict[str, Path] | None = 
         yield server.url
     finally:
         server.stop()
+
+
+@contextmanager
+def lent(models: Sequence[str], idle_seconds: float = IDLE_SECONDS) -> Iterator[str]:
+    """The base URL of a server that outlives its `with` block for a while, so that the next block finds it ready.
+
+    Steps of a notebook that ask the same models one after another share one start. A server that nobody borrows for
+    `idle_seconds` ends, as it does with this process or when a block is broken off; one that has died, or whose models'
+    files changed since, is not lent.
+    """
+    from adaptlab.models import find_spec
+    from adaptlab.provenance import model_record
+
+    key = tuple((name, model_record(find_spec(name), ROOT).weights) for name in models)
+    with _LENDING:
+        kept = _KEPT.get(key)
+        if kept is None or not kept.server.alive:
+            kept = _KEPT[key] = _Kept(start(list(models)))
+        kept.lend()
+    try:
+        yield kept.server.url
+    except BaseException:
+        kept.server.stop()
+        raise
+    finally:
+        with _LENDING:
+            kept.take_back(idle_seconds)
+
+
+class _Kept:
+    """A server and how many blocks use it; without any, it ends after a while."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.users = server, 0
+        self._timer: threading.Timer | None = None
+
+    def lend(self) -> None:
+        """One more block uses it."""
+        self.users += 1
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def take_back(self, idle_seconds: float) -> None:
+        """One block less; after the last, the time runs."""
+        self.users -= 1
+        if not self.users:
+            self._timer = threading.Timer(idle_seconds, self._end_unused)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _end_unused(self) -> None:
+        with _LENDING:
+            if not self.users:
+                self.server.stop()
+
+
+_KEPT: dict[tuple[tuple[str, str | None], ...], _Kept] = {}
+_LENDING = threading.Lock()
 
 
 def client_key() -> str:

@@ -160,7 +160,7 @@ def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
         return
     from adaptlab import serving
 
-    with serving.running(models=[name]) as url:
+    with serving.lent([name]) as url:
         yield {"model": f"hosted_vllm/{name}", "api_base": url, "api_key": serving.client_key()}
 
 

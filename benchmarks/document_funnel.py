@@ -30,20 +30,21 @@ def spread(items: list[Any], count: int) -> list[Any]:
 def column_of(row: dict[str, Any]) -> str:
     """Whether a row about a table's entry states the cell under the column that it names.
 
-    `right`, `wrong`, or `no table` where the passage has no table with that entry and column. No filter knows this.
+    `right`, `wrong`, or `no table` where the passage has no table with that entry and column. Stricter and simpler than
+    the filter for cells (`synthesis.tables`), and apart from it, so that it can be held against it.
     """
-    from adaptlab.synthesis.filters import _plain, name_of, value_of
+    from adaptlab.synthesis.wording import name_of, plain, value_of
 
     lines = [
         line.strip().strip("|").split("|") for line in row["document"].split("\n") if line.lstrip().startswith("|")
     ]
-    attribute, name = _plain(row["subject"].rpartition(":")[2]), _plain(name_of(row["subject"]))
-    heads = [_plain(cell).rstrip(".") for cell in lines[0]] if lines else []
-    entry = next((cells for cells in lines[2:] if name and name in map(_plain, cells)), None)
+    attribute, name = plain(row["subject"].rpartition(":")[2]), plain(name_of(row["subject"]))
+    heads = [plain(cell).rstrip(".") for cell in lines[0]] if lines else []
+    entry = next((cells for cells in lines[2:] if name and name in map(plain, cells)), None)
     at = next((i for i, head in enumerate(heads) if head and head == attribute.rstrip(".")), None)
     if entry is None or at is None or at >= len(entry):
         return "no table"
-    return "right" if _plain(entry[at]) == _plain(value_of(row["subject"], row["answer"])) else "wrong"
+    return "right" if plain(entry[at]) == plain(value_of(row["subject"], row["answer"])) else "wrong"
 
 
 def run(path: Path, count: int, passes: int) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def run(path: Path, count: int, passes: int) -> dict[str, Any]:
                 seeds,
                 **teacher,
                 temperature=0.7,
-                max_tokens=960,
+                max_tokens=lab.profile.reply_tokens,
                 out_dir=Path(folder) / "work",
                 seeds=range(lab.settings.seeds.synthesis, lab.settings.seeds.synthesis + passes),
                 max_concurrency=16,

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,32 @@ def seconds(rows: Sequence[dict[str, str]], workers: int, flow: str, **teacher: 
     return took
 
 
-def latency(documents: int, workers: int) -> Ratio:
-    """The speed-up over one call at a time, at a server that takes `LATENCY` seconds for every reply."""
+@contextmanager
+def apart(latency: float) -> Iterator[str]:
+    """The URL of a canned server in a process of its own, as every endpoint is: its work is none of the driver's."""
+    command = [sys.executable, __file__, "--serve", str(latency)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.communicate("\n")
+
+
+def serve(latency: float) -> None:
+    """Answer on a free port, whose URL is printed, until a line comes in."""
     from synthesis_helpers import FastServer, scripted
 
+    with FastServer(scripted, latency=latency) as server:
+        print(server.url, flush=True)
+        sys.stdin.readline()
+
+
+def latency(documents: int, workers: int) -> Ratio:
+    """The speed-up over one call at a time, at a server that takes `LATENCY` seconds for every reply."""
     few = max(8, documents // 8)
-    with FastServer(scripted, latency=LATENCY) as server:
-        about = {"model": "hosted_vllm/teacher", "api_base": server.url, "flow": "question_answer_rows"}
+    with apart(LATENCY) as url:
+        about = {"model": "hosted_vllm/teacher", "api_base": url, "flow": "question_answer_rows"}
         seconds(list(records(workers)), workers, **about)  # warms up both sides alike
         slow = seconds(list(records(few)), 1, **about) / few
         fast = seconds(list(records(documents)), workers, **about) / documents
@@ -126,7 +146,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--characters", type=int, default=CHARACTERS, help=f"of each of them ({CHARACTERS})")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--drive", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    if options.serve is not None:
+        serve(options.serve)
+        return 0
     if options.drive:
         print(drive(options.drive[0], *map(int, options.drive[1:])))
         return 0

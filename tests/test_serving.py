@@ -405,6 +405,22 @@ def test_running_serves_for_the_length_of_its_block_from_inside_an_event_loop() 
     assert not is_up(url)
 
 
+def test_a_lent_server_is_there_for_the_next_block_and_ends_when_nobody_comes() -> None:
+    with serving.lent(["mini-granite"]) as first:
+        assert is_up(first)
+    with serving.lent(["mini-granite"], idle_seconds=0.1) as again, serving.lent(["mini-granite"]) as inner:
+        assert first == again == inner
+    assert gone_within(first, PATIENCE)
+    with serving.lent(["mini-granite"], idle_seconds=0.1) as other:
+        assert is_up(other)
+
+
+def test_a_lent_server_ends_at_once_with_a_block_that_is_broken_off() -> None:
+    with pytest.raises(KeyboardInterrupt), serving.lent(["mini-granite"]) as url:
+        raise KeyboardInterrupt
+    assert not is_up(url)
+
+
 def test_a_server_dies_with_the_process_that_started_it() -> None:
     program = "from adaptlab import serving; print(serving.start(['mini-granite']).url, flush=True); input()"
     parent = subprocess.Popen(

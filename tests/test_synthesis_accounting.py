@@ -64,6 +64,7 @@ def test_every_row_ends_in_exactly_one_outcome() -> None:
         "unparsable": 1,
         "empty": 2,
         "unfaithful": 1,
+        "wrong cell": 0,
         "unanswerable": 2,
         "held out": 1,
         "contaminated": 0,

@@ -165,6 +165,89 @@ def test_what_a_flow_says_about_a_block_goes_before_the_runs_settings(tmp_path: 
     assert set(asked) == {("Develop a", 256, 1.0), ("Answer th", 4096, 1.0), ("Determine", 512, 0.7)}
 
 
+# --------------------------------------------------------------------------- the filters over what the flows wrote
+
+
+def answered_again(rows: pd.DataFrame) -> list[str]:
+    """A second reading of each row's question over its own passage, by the scripted teacher's knowledge."""
+    known = ("gates of", "tower of")
+    said = [truth(asked) if any(what in asked for what in known) else REFUSAL for asked in rows["question"]]
+    return [answer if problem == "" else "" for answer, problem in zip(said, rows["problem"], strict=True)]
+
+
+REFUSAL = "The passage does not say."
+
+
+@pytest.mark.parametrize("flow", EVERY)
+def test_the_filters_keep_what_a_faithful_teacher_wrote_in_any_flow(flow: str, tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        made = run(flow, server, tmp_path).rows
+    rows = synthesis.apply_filters(made, reanswers=answered_again(made))
+    whole = rows[rows["problem"] == ""]
+    assert len(whole) and whole["kept"].all(), list(whole["reason"])
+    assert list(rows.loc[rows["problem"] != "", "kept"]) == [False] * int((rows["problem"] != "").sum())
+    assert len(synthesis.to_training_rows(rows)) == len(whole)
+
+
+def test_a_refusal_is_turned_down_where_the_passage_holds_the_answer(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        made = run("unanswerable", server, tmp_path).rows
+    made = made[made["problem"] == ""].reset_index(drop=True)
+    told = ["The king of Place 0 is Ansgar.", "| Place | King | Price |\n|---|---|---|\n| Place 1 | Bo | |", "King: Cy"]
+    of_king = made["question"].str.contains("king")
+    document = made["document"].mask(made["chunk_id"] == "c0", told[0]).mask(made["chunk_id"] == "c1", told[1])
+    rows = synthesis.apply_filters(made.assign(document=document.mask(made["chunk_id"] == "c2", told[2])))
+    assert list(rows["reason"][of_king]) == ["value: the passage says it"] * 3
+    assert rows["kept"][~of_king].all()  # nothing is said of a price, and an empty cell tells none
+
+
+def test_a_refusal_is_turned_down_where_a_second_reading_finds_an_answer(tmp_path: Path) -> None:
+    with teaching(scripted) as server:
+        made = run("unanswerable", server, tmp_path).rows
+    made = made[made["problem"] == ""].head(2)
+    rows = synthesis.apply_filters(made, reanswers=["The king of Place 0 is Ansgar.", REFUSAL])
+    assert list(rows["reason"]) == ["reanswer: the passage says it, on second reading", ""]
+    assert synthesis.outcome_of(rows["reason"].iloc[0]) == "unfaithful"
+
+
+def test_a_refusal_must_be_about_something_that_the_passage_names(tmp_path: Path) -> None:
+    def elsewhere(prompt: str, request: dict) -> str:
+        said = scripted(prompt, request)
+        return said.replace("Place 1: king", "Atlantis: king").replace("king of Place 1", "king of Atlantis")
+
+    with teaching(elsewhere) as server:
+        made = run("unanswerable", server, tmp_path).rows
+    rows = synthesis.apply_filters(made[made["problem"] == ""])
+    strange = rows["question"].str.contains("Atlantis")
+    assert set(rows["reason"][strange]) == {"name: name not in the passage"} and rows["kept"][~strange].all()
+
+
+def test_rows_without_a_subject_are_held_against_the_words_and_numbers_of_their_passage(tmp_path: Path) -> None:
+    def wrong(prompt: str, request: dict) -> str:
+        said = scripted(prompt, request)
+        if not prompt.startswith("Answer the question based"):
+            return said
+        name = truth(prompt.rpartition("Question:")[2]).replace("The tower of ", "")[:7]
+        other = {"Place 0": "Place 0 has 99 gates.", "Place 1": "It has a moat.", "Place 2": LONG}
+        return other[name] if "gates" in said else said
+
+    LONG = "As the passage says at some length, the number of gates that one may count at Place 2 comes to 5."
+    with teaching(wrong) as server:
+        made = run(synthesis.KNOWLEDGE_TUNING, server, tmp_path).rows
+    assert set(made["subject"]) == {""}
+    rows = synthesis.apply_filters(made)
+    gates_of = rows[rows["question"].str.contains("gates")].set_index("chunk_id")
+    assert gates_of["verdict_value"].to_dict() == {
+        "c0": "a number of the answer is not in the passage",
+        "c1": "value not in the passage",
+        "c2": "ok",
+    }
+    assert set(rows["verdict_name"]) == {"not checked"}
+    assert rows["kept"].sum() == len(rows) - 2
+    read = synthesis.faithfulness(synthesis.apply_filters(made, reanswers=answered_again(made)))
+    assert set(read["n"]) == {len(made)}
+
+
 # ----------------------------------------------------------------------------------------------------- editing, faults
 
 

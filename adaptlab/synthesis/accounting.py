@@ -23,6 +23,7 @@ OUTCOMES = (
     "unparsable",
     "empty",
     "unfaithful",
+    "wrong cell",
     "unanswerable",
     "held out",
     "contaminated",
@@ -35,6 +36,7 @@ _OF_STAGE = {
     "well_formed": "unparsable",
     "name": "unfaithful",
     "value": "unfaithful",
+    "table": "wrong cell",
     "reanswer": "unfaithful",
     "held_out": "held out",
     "contamination": "contaminated",
@@ -124,14 +126,18 @@ def second_reading(rows: pd.DataFrame) -> list[bool | None]:
 
 
 def all_checks(rows: pd.DataFrame) -> list[bool | None]:
-    """The second reading together with the checks in code, that name and value stand in the passage."""
-    in_code = (rows["verdict_name"] == OK) & (rows["verdict_value"] == OK)
+    """The second reading together with the checks in code: name, value, and the cell of a table where one is named.
+
+    Rows that were checked before there was a check of cells are taken without it.
+    """
+    stages = [stage for stage in ("verdict_name", "verdict_value", "verdict_table") if stage in rows.columns]
+    in_code = rows[stages].isin((OK, UNCHECKED)).all(axis=1)
     return [
         None if read is None else read and bool(code) for read, code in zip(second_reading(rows), in_code, strict=True)
     ]
 
 
-CHECKS = {"answered alike again": second_reading, "name, value and second answer": all_checks}
+CHECKS = {"answered alike again": second_reading, "name, value, cell and second answer": all_checks}
 
 
 def faithfulness(rows: pd.DataFrame, by: str | None = None) -> pd.DataFrame:

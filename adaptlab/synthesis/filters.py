@@ -11,17 +11,31 @@ from typing import TYPE_CHECKING
 
 from adaptlab import benchmark, prompts, scoring
 from adaptlab.schemas import Fact, Phrasing, Question
+from adaptlab.synthesis import tables
+from adaptlab.synthesis.wording import YES_OR_NO, attribute_of, name_of, passage_of, plain, stands_in, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OK = "ok"
 UNCHECKED = "not checked"
-STAGES = ("well_formed", "name", "value", "reanswer", "held_out", "contamination", "length", "language", "duplicate")
+STAGES = (
+    "well_formed",
+    "name",
+    "value",
+    "table",
+    "reanswer",
+    "held_out",
+    "contamination",
+    "length",
+    "language",
+    "duplicate",
+)
 LABELS = {
     "well_formed": "well-formed",
     "name": "name in passage, question and answer",
-    "value": "value stands in the passage",
+    "value": "value in the passage, or a due refusal",
+    "table": "the cell that is asked for",
     "reanswer": "answered alike again",
     "held_out": "no held-out entry",
     "contamination": "no benchmark question",
@@ -29,6 +43,9 @@ LABELS = {
     "language": "in the document's language",
     "duplicate": "not asked before",
 }
+LONGEST_VALUE = 8  # words; a longer answer is a sentence of its own and need not stand in the passage word for word
+STEM = 4  # letters that tell a word, however it is inflected
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NEGATION = re.compile(r"\b(?:not|never|no|none|cannot|without)\b|n't\b", re.IGNORECASE)
 Same = Callable[[str, str, str], bool]
 
@@ -59,7 +76,8 @@ def apply_filters(
     formed = [well_formed(row["problem"]) for row in records]
     checked: dict[str, list[str]] = {
         "name": [name_everywhere(r["subject"], r["question"], r["answer"], passage_of(r)) for r in records],
-        "value": [value_in_passage(r["subject"], r["answer"], passage_of(r)) for r in records],
+        "value": [_value(row) for row in records],
+        "table": [cell_asked_for(r["subject"], r["question"], r["answer"], passage_of(r)) for r in records],
         "reanswer": _reanswered(records, reanswers, same or same_answer),
         "held_out": _held_out(records, facts),
         "contamination": _contaminated(records, questions, facts),
@@ -96,8 +114,8 @@ def fact_ids_of(rows: pd.DataFrame, facts: Sequence[Fact] = ()) -> list[str]:
     known: dict[str, list[str]] = {}
     for fact in facts:
         if fact.split == "visible":
-            known.setdefault(_plain(f"{fact.entity}: {fact.attribute}"), []).append(fact.id)
-    return [" ".join(known.get(_plain(subject), [])) for subject in rows["subject"]]
+            known.setdefault(plain(f"{fact.entity}: {fact.attribute}"), []).append(fact.id)
+    return [" ".join(known.get(plain(subject), [])) for subject in rows["subject"]]
 
 
 # ------------------------------------------------------------------------------------------------ the single filters
@@ -109,18 +127,56 @@ def well_formed(problem: str) -> str:
 
 
 def name_everywhere(subject: str, question: str, answer: str, passage: str) -> str:
-    """Whether the subject's name stands in the passage, in the question and in the answer."""
+    """Whether the subject's name stands in the passage, in the question and in the answer (a refusal needs no name).
+
+    A row without a subject, as SDG Hub's own flows write them, names nothing that could be looked for.
+    """
     name = name_of(subject)
-    for text, where in ((passage, "passage"), (question, "question"), (answer, "answer")):
+    if not name:
+        return UNCHECKED
+    places = [(passage, "passage"), (question, "question"), (answer, "answer")]
+    for text, where in places[:2] if scoring.is_refusal(answer) else places:
         if not stands_in(name, text):
             return f"name not in the {where}"
     return OK
 
 
-def value_in_passage(subject: str, answer: str, passage: str) -> str:
-    """Whether the value that the answer states stands in the passage, as a whole and not as a part of a longer one."""
+def value_in_passage(subject: str, answer: str, passage: str, question: str = "") -> str:
+    """Whether the value that the answer states stands in the passage, as a whole and not as a part of a longer one.
+
+    Without a subject there may be no value: then every number must stand there, and of an answer of few words each
+    longer word, be it inflected, in the passage or the question.
+    """
     value = value_of(subject, answer)
-    return OK if value and stands_in(value, passage) else "value not in the passage"
+    if value and stands_in(value, passage):
+        return OK
+    if name_of(subject):
+        return "value not in the passage"
+    if YES_OR_NO.match(answer):
+        return UNCHECKED
+    numbers = _NUMBER.findall(answer)
+    if not all(stands_in(number, passage) for number in numbers):
+        return "a number of the answer is not in the passage"
+    if len(value.split()) > LONGEST_VALUE:
+        return OK if numbers else UNCHECKED
+    known = {word[:STEM] for word in re.findall(r"\w+", plain(f"{passage} {question}"))}
+    longer = [word for word in re.findall(r"[^\W\d]+", plain(value)) if len(word) >= STEM]
+    return OK if all(word[:STEM] in known for word in longer) else "value not in the passage"
+
+
+def refusal_is_due(subject: str, question: str, passage: str) -> str:
+    """Whether nothing is found in the passage that a refusal to answer would deny.
+
+    Looked for are the cell of a table, a line "Attribute: value" under the name as title, and a sentence that says of
+    the name what its attribute is. A passage may still say it in other words: the second reading looks for these.
+    """
+    return "the passage says it" if _is_told(subject, question, passage) else OK
+
+
+def cell_asked_for(subject: str, question: str, answer: str, passage: str) -> str:
+    """Whether an answer about a row and a column of a table states their cell, and not a neighbouring one."""
+    wrong = None if scoring.is_refusal(answer) else tables.other_cell(subject, question, answer, passage)
+    return UNCHECKED if wrong is None else wrong or OK
 
 
 def same_answer(question: str, one: str, other: str) -> bool:
@@ -135,35 +191,26 @@ def same_answer(question: str, one: str, other: str) -> bool:
     return scoring.agrees(asked, one, other) and len(_NEGATION.findall(one)) == len(_NEGATION.findall(other))
 
 
-def name_of(subject: str) -> str:
-    """The entity of "Entity: Attribute"."""
-    return subject.rpartition(":")[0].strip() or subject.strip()
+def _value(row: dict) -> str:
+    if scoring.is_refusal(row["answer"]):
+        return refusal_is_due(row["subject"], row["question"], passage_of(row))
+    return value_in_passage(row["subject"], row["answer"], passage_of(row), row["question"])
 
 
-def value_of(subject: str, answer: str) -> str:
-    """What an answer such as "The Range of Emberlace is 45 feet." says of its subject; else the answer's last words."""
-    after_name = re.split(re.escape(name_of(subject)), answer, maxsplit=1, flags=re.IGNORECASE)[-1]
-    stated = re.search(r"\b(?:is|are|was|were)\s+(.*\S)", after_name or answer, re.DOTALL)
-    return (stated[1] if stated else answer).strip().rstrip(".").strip()
-
-
-def stands_in(part: str, text: str) -> bool:
-    """Whether `part` stands in `text` between word boundaries, whatever the case, spacing and emphasis marks.
-
-    "5 feet" does not stand in "45 feet", nor "2d6" in "2d6+1".
-    """
-    wanted = _plain(part)
-    pattern = rf"(?<![\w])(?<!\d[.,]){re.escape(wanted)}(?![\w]|[.,+-]?\d)"
-    return bool(wanted) and re.search(pattern, _plain(text)) is not None
-
-
-def passage_of(row: dict) -> str:
-    """What the teacher was shown: the title and the text."""
-    return f"{row['title']}\n{row['document']}"
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[*_`|]+", " ", text).casefold().replace("’", "'").split())
+def _is_told(subject: str, question: str, passage: str) -> bool:
+    if tables.answered(subject, question, passage):
+        return True
+    name, attribute = plain(name_of(subject)), plain(attribute_of(subject))
+    if not name or not attribute:
+        return False
+    says = re.compile(rf"(?<!\w){re.escape(attribute)}(?!\w)[^:]{{0,60}}?(?:\b(?:is|are|was|were)\b|:)\s*\S")
+    title, _, text = passage.partition("\n")
+    entry = plain(title).split(" > ")[-1] == name
+    lines = (plain(line) for line in text.split("\n"))
+    sentences = plain(text).split(". ")
+    return any(says.match(line) for line in lines if entry) or any(
+        says.search(sentence) for sentence in sentences if stands_in(name, sentence)
+    )
 
 
 def _reanswered(records: Sequence[dict], reanswers: Sequence[str] | None, same: Same) -> list[str]:
@@ -175,6 +222,8 @@ def _reanswered(records: Sequence[dict], reanswers: Sequence[str] | None, same: 
 def _agreement(row: dict, other: str, same: Same) -> str:
     if not other.strip():
         return "no second answer"
+    if scoring.is_refusal(row["answer"]):
+        return OK if scoring.is_refusal(other) else "the passage says it, on second reading"
     if scoring.is_refusal(other):
         return "the passage does not say, on second reading"
     return OK if same(row["question"], row["answer"], other) else "another answer on second reading"
@@ -187,9 +236,9 @@ def _held_out(records: Sequence[dict], facts: Sequence[Fact]) -> list[str]:
     longer = [name for name in visible if any(name != other and stands_in(other, name) for other in hidden)]
     verdicts = []
     for row in records:
-        text = _plain(f"{row['subject']} # {row['question']} # {row['answer']}")
+        text = plain(f"{row['subject']} # {row['question']} # {row['answer']}")
         for name in longer:
-            text = text.replace(_plain(name), "#")
+            text = text.replace(plain(name), "#")
         verdicts.append("names a held-out entry" if any(stands_in(name, text) for name in hidden) else OK)
     return verdicts
 
@@ -208,7 +257,7 @@ def _duplicates(records: Sequence[dict], alive: Sequence[bool]) -> list[str]:
     seen: dict[str, str] = {}
     verdicts = []
     for row, candidate in zip(records, alive, strict=True):
-        asked, answer = _plain(row["question"]), _plain(row["answer"])
+        asked, answer = plain(row["question"]), plain(row["answer"])
         if not candidate:
             verdicts.append(UNCHECKED)
         elif asked not in seen:

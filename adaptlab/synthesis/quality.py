@@ -17,7 +17,8 @@ from adaptlab import benchmark, files, prompts, scoring, verify_data
 from adaptlab.answers import clean, words_of
 from adaptlab.schemas import Phrasing, Question
 from adaptlab.synthesis.cleaning import TEXTS, row_ids
-from adaptlab.synthesis.filters import OK, UNCHECKED, stands_in, value_of
+from adaptlab.synthesis.filters import LONGEST_VALUE, OK, UNCHECKED
+from adaptlab.synthesis.wording import YES_OR_NO, stands_in, value_of
 from config import LabError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ SHINGLE = 4  # characters; Leskovec, Rajaraman, Ullman: Mining of Massive Datase
 PERMUTATIONS = 128
 LEAST_LETTERS = 20  # fewer letters tell no language
 FOREIGN = 0.1  # below this probability of an expected language, another one is believed
-LONGEST_VALUE = 8  # words; a longer answer is a sentence of its own and need not stand in the document
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _TOKEN = re.compile(r"\b(?:sk|pk|rk|hf|ghp|gho|ghs|glpat|npm|pypi|xox[abprs])[-_][A-Za-z0-9_-]{16,}")
 _NEGATIVE = frozenset({"not", "never", "no", "none", "cannot", "without"})
@@ -296,7 +296,7 @@ def in_document(rows: pd.DataFrame, document: str) -> pd.DataFrame:
     for row in rows.to_dict("records"):
         answer = str(row["answer"])
         value = value_of(str(row.get("subject", "")), answer)
-        beyond = scoring.is_refusal(answer) or re.match(r"(?:yes|no)\b", answer, re.IGNORECASE)
+        beyond = scoring.is_refusal(answer) or YES_OR_NO.match(answer)
         if not value or beyond or len(words_of(clean(value))) > LONGEST_VALUE:
             verdicts.append(UNCHECKED)
             continue

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from adaptlab import files, prompts
 from adaptlab.schemas import Fact, Message, Row
-from adaptlab.synthesis.filters import same_answer, value_of
+from adaptlab.synthesis.filters import same_answer
+from adaptlab.synthesis.wording import value_of
 from config import LabError
 
 if TYPE_CHECKING:
