@@ -118,6 +118,15 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise LabError(f"{folder / MANIFEST} was edited or damaged: restore it with git checkout.") from error
 
 
+def has_results(settings: Settings, notebook: str) -> bool:
+    """Whether the prebuilt results of this profile and document hold any that `notebook` made."""
+    try:
+        manifest = read_manifest(settings.prebuilt_dir)
+    except LabError:
+        return True  # a damaged manifest is told by whoever reads it
+    return manifest is not None and notebook in manifest.notebooks
+
+
 def record_timing(settings: Settings, notebook: str, seconds: float) -> None:
     """Note how long a whole notebook took."""
     path = settings.live_dir / TIMINGS
