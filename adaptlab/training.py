@@ -208,7 +208,7 @@ def make_trainer(
     validation: Sequence[Row] = (),
     patience: int | None = None,
 ) -> SFTTrainer:
-    """TRL's trainer over `rows` in prompt/completion form, the adapter put on `model`; without `lora` all weights train.
+    """TRL's trainer over `rows` (prompt/completion), the adapter put on `model`; without `lora`, all weights train.
 
     `validation` rows (`split_by_fact`) are measured as `sft` says (`early_stopping`); training stops once their loss
     has not fallen for `patience` epochs.

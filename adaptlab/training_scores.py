@@ -45,8 +45,10 @@ def taught(found: pd.DataFrame, questions: Sequence[Question], facts: Mapping[st
     """Only the facts that a trial's own rows teach, asked in unseen forms; `facts` has each trial's fact ids."""
     needs = {q.id: set(q.fact_ids) for q in questions if q.fact_ids}
     part = found[(found["measure"] == UNSEEN) & found["trial"].isin(list(facts))]
-    held = [item in needs and needs[item] <= facts[name] for name, item in zip(part["trial"], part["item"], strict=True)]
-    return part[held].assign(measure="facts that its rows teach")
+    items = zip(part["trial"], part["item"], strict=True)
+    return part[[item in needs and needs[item] <= facts[name] for name, item in items]].assign(
+        measure="facts that its rows teach"
+    )
 
 
 def rates(found: pd.DataFrame, trials: Sequence[str] | None = None) -> pd.DataFrame:
@@ -60,7 +62,9 @@ def rates(found: pd.DataFrame, trials: Sequence[str] | None = None) -> pd.DataFr
     return pd.DataFrame(lines, columns=["trial", "measure", "k", "n", "rate", "low", "high"])
 
 
-def paired(found: pd.DataFrame, pairs: Sequence[tuple[str, str]], measures: Sequence[str] | None = None) -> pd.DataFrame:
+def paired(
+    found: pd.DataFrame, pairs: Sequence[tuple[str, str]], measures: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Each pair (a, b) on each measure: exact McNemar on the same items, Holm's correction over the whole table.
 
     `only_a` and `only_b` count the items that one has right and the other wrong; the verdict speaks of b against a.

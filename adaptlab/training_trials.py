@@ -65,7 +65,7 @@ class Trial:
         if self.method not in METHODS:
             raise LabError(f"There is no method {self.method!r}: choose one of {', '.join(METHODS)}.")
         if self.rank < 1 or self.epochs <= 0:
-            raise LabError(f"The trial {self.name!r} has rank {self.rank} and {self.epochs:g} epochs: give more than 0.")
+            raise LabError(f"{self.name!r} has rank {self.rank} and {self.epochs:g} epochs: give more than 0.")
         batches = math.ceil(rows / base.training.batch_size / base.training.gradient_accumulation)
         training = replace(
             base.training,
@@ -208,13 +208,14 @@ def _trained(lab: Lab, trial: Trial, rows: Sequence[Row], folder: Path, progress
 
 
 def _wait(folder: Path, bar: Any) -> None:
-    """Run the process that trains and move the bar by its log; it never outlives this function."""
+    """Run the process that trains and move the bar by its log; it ends with this one, however that ends."""
     from config import ROOT
 
     command = [sys.executable, "-m", "adaptlab.trial_process", str(folder)]
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
     with (folder / "stderr.txt").open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=errors, stdout=errors)
+        environment = {**os.environ, "PYTHONPATH": path}
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
         try:
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
@@ -226,7 +227,7 @@ def _wait(folder: Path, bar: Any) -> None:
                 process.wait()
     if process.returncode:
         said = files.read_text(folder / "stderr.txt").strip().splitlines() or ["it ended without a word"]
-        raise LabError(f"The training stopped: {said[-1].rstrip('.')}. Run the cell again to go on from its checkpoint.")
+        raise LabError(f"The training stopped: {said[-1].rstrip('.')}. Run again to go on from its checkpoint.")
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

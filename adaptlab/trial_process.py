@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,18 @@ def train(folder: Path) -> dict[str, Any]:
     model, tokenizer = training.load_student(profile, job["base"])
     lora = None if trial.method == "full" else training.lora_config(profile.lora)
     plan = training.sft_config(settings, folder, precision=profile.precision, seed=job["seed"])
-    started_by = os.getppid()
-
-    def stop_with_parent(_line: dict[str, Any]) -> None:
-        if os.getppid() != started_by:
-            raise LabError("The lab that started this training has ended.")
-
-    trainer = training.make_trainer(model, tokenizer, rows, lora, plan, on_log=stop_with_parent)
+    trainer = training.make_trainer(model, tokenizer, rows, lora, plan)
     return cost_of(training.run_trainer(trainer, folder), libraries)
+
+
+def end_with_parent() -> None:
+    """Leave at once when the other end of standard input is closed: whoever started this process is gone."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _loaded_libraries() -> int:
@@ -69,6 +74,7 @@ def cost_of(result: TrainingResult, libraries: int) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     """Train, and write the cost last: with it, the training counts as finished."""
     folder = Path(argv[0])
+    end_with_parent()
     try:
         files.atomic_write_json(folder / COST, train(folder))
     except LabError as error:
