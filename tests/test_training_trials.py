@@ -142,7 +142,7 @@ def test_every_method_trains_through_the_same_trainer_is_asked_and_measured(make
     if method == "full":
         assert cost["trained_weights"] == cost["weights"] and cost["artifact_bytes"] > 3.9 * cost["weights"]
     else:
-        assert cost["trained_weights"] == 48_000 and cost["artifact_bytes"] < 4.2 * 48_000
+        assert cost["trained_weights"] == 48_000 and cost["artifact_bytes"] < 5 * 48_000
     assert str(ROOT) not in result.path.read_text() and not list((lab.settings.live_dir / ".work").glob("*/training"))
     again = step_of(lab, Trial(method, method, rank=2, epochs=1, learning_rate=1e-3), skills=1)
     assert again.provenance == result.provenance  # its seconds too: nothing was done again
