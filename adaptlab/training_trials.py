@@ -135,7 +135,9 @@ def run(
 ) -> dict[str, Any]:
     """Train and ask one trial, inside a step: what it cost, its losses, and every answer (raw, unscored)."""
     seen = rows_of(trial, rows, lab.profile.replay_share, lab.settings.seeds.training)
-    cost, losses, weights = {}, [], None
+    cost: dict[str, Any] = {}
+    losses: list[list[float]] = []
+    weights: Path | None = None
     if trial.method != "none":
         weights = lab.work_dir("training")
         cost = _trained(lab, trial, seen, weights, progress)
