@@ -28,7 +28,7 @@ if [ -z "$$py" ]; then \
 fi
 endef
 
-.PHONY: help lab test demo jupyter lint bench clean env env-test env-demo requirements
+.PHONY: help lab lab-full test demo jupyter lint bench clean env env-test env-demo requirements
 
 help: ## List these targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1:  \2/'
@@ -45,6 +45,9 @@ env-demo:
 
 lab: env ## Run the six notebooks in order, live, on this machine; ends with a table and a report.
 	@"$(VENV)/bin/python" -m adaptlab.runner --profile "$(LAB_PROFILE)" --mode live $(RUN)
+
+lab-full: env ## As `make lab`, and the long notebooks live too, which it else replays.
+	@"$(VENV)/bin/python" -m adaptlab.runner --profile "$(LAB_PROFILE)" --mode live --full $(RUN)
 
 demo: env-demo ## Replay all notebooks from the prebuilt results, without PyTorch.
 	@"$(VENV_DEMO)/bin/python" -m adaptlab.runner --profile "$(LAB_PROFILE)" --mode prebuilt $(RUN)

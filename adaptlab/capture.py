@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from adaptlab.files import atomic_write_json, exclusive, files_below, read_text, replace_folder, sha256_path, size_of
 from adaptlab.kinds import REGISTRY, artifact_of
 from adaptlab.provenance import Provenance, read_sidecar, sidecar_path, today
+from adaptlab.sections import LONG
 from config import ROOT, LabError, Settings
 
 MANIFEST = "manifest.json"
@@ -118,6 +119,15 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise LabError(f"{folder / MANIFEST} was edited or damaged: restore it with git checkout.") from error
 
 
+def has_results(settings: Settings, notebook: str) -> bool:
+    """Whether the prebuilt results of this profile and document hold any that `notebook` made."""
+    try:
+        manifest = read_manifest(settings.prebuilt_dir)
+    except LabError:
+        return True  # a damaged manifest is told by whoever reads it
+    return manifest is not None and notebook in manifest.notebooks
+
+
 def record_timing(settings: Settings, notebook: str, seconds: float) -> None:
     """Note how long a whole notebook took."""
     path = settings.live_dir / TIMINGS
@@ -137,8 +147,10 @@ def _copy(settings: Settings, staged: Path) -> None:
     """Copy every artifact with its sidecar into `staged` and write the manifest."""
     source = settings.live_dir
     records = _records(source, [])
+    carried = _carried(settings, records)
+    records |= carried
     for name in records:
-        place = source / name
+        place = (settings.prebuilt_dir if name in carried else source) / name
         shutil.copytree(place, staged / name) if place.is_dir() else shutil.copy2(place, staged / name)
         shutil.copy2(sidecar_path(place), sidecar_path(staged / name))
     entries = {name: _entry(staged / name, record) for name, record in records.items()}
@@ -158,6 +170,18 @@ def _copy(settings: Settings, staged: Path) -> None:
         notebooks=computed,
     )
     atomic_write_json(staged / MANIFEST, manifest)
+
+
+def _carried(settings: Settings, records: dict[str, Provenance]) -> dict[str, Provenance]:
+    """Long notebooks' prebuilt results that stay: this run made none of them, and they belong to what it made."""
+    before = _records(settings.prebuilt_dir, []) if settings.prebuilt_dir.is_dir() else {}
+    kept: dict[str, Provenance] = {}
+    for notebook in (name.removesuffix(".ipynb") for name in LONG):
+        mine = {name: record for name, record in before.items() if record.notebook == notebook and name not in records}
+        made = any(record.notebook == notebook for record in records.values())
+        if not made and not _chain({**records, **mine}):
+            kept |= mine
+    return kept
 
 
 def _entry(path: Path, record: Provenance) -> Entry:

@@ -72,6 +72,7 @@ REGISTRY: dict[str, Artifact] = {
         _known("training_data.jsonl", "rows", "02SyntheticDataGen/01SDGHub", Row),
         _known("training_log.jsonl", "training log", "03ModelAdaptation/01ModelAdaptation"),
         _known("adapter", "adapter", "03ModelAdaptation/01ModelAdaptation"),
+        _named("adaptation_trials.json", "compared trainings", "03ModelAdaptation/02_LoRA_QLoRA_Full"),
         _known("evaluation.json", "evaluation", "04Evaluation/01_Evaluation"),
         _known("evidence_brief.md", "brief", "05Conclusion/01_Synthesis"),
     )

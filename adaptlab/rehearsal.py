@@ -59,7 +59,7 @@ class StageFailed(Exception):
 def rehearse(settings: Settings, first: str | None = None, last: str | None = None, capture: bool = True) -> Rehearsal:
     """Run the stages one after another; the first that fails ends it. Returns the record, also of a failure."""
     live = replace(settings, mode="live")
-    names = runner.selected(first, last)
+    names = runner.selected(first, last, NOTEBOOKS)
     whole = len(names) == len(NOTEBOOKS)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("doctor", lambda: _doctor(live, names)),

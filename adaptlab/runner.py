@@ -1,6 +1,8 @@
 """Runs the notebooks in order, each in its own kernel, with bars and times, and ends with a table and a report.
 
-    adaptlab run [--from 02] [--to 04] [--check] [--write-outputs]
+    adaptlab run [--from 02] [--to 04] [--only NAME] [--full] [--check] [--write-outputs]
+
+Long notebooks are replayed from the prebuilt results, and only `--full` runs them live.
 
 Steps keep what they finished, so a run that was stopped or failed goes on from there when it is started again.
 """
@@ -17,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -27,10 +29,10 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 import config
-from adaptlab import committed, kernel, report
-from adaptlab.capture import record_timing
+from adaptlab import committed, environment, kernel, report
+from adaptlab.capture import has_results, record_timing
 from adaptlab.files import atomic_write_text
-from adaptlab.sections import NOTEBOOKS
+from adaptlab.sections import LONG, SERIES
 from config import LabError, Settings
 
 QUIET_SECONDS = 15.0  # between two lines of progress where there is no terminal
@@ -144,6 +146,11 @@ class Run:
     cwd: Path | None = None
     check: bool = False
     write_outputs: bool = False
+    full: bool = False
+
+    def replays(self, name: str) -> bool:
+        """Whether a notebook is shown as a replay within a run that computes the others."""
+        return name in LONG and not self.full and self.settings.mode != "prebuilt"
 
 
 def run_all(run: Run) -> list[report.Page]:
@@ -151,7 +158,7 @@ def run_all(run: Run) -> list[report.Page]:
     pages = [report.Page(name, "", "not run", None) for name in run.notebooks]
     problem = ""
     for number, name in enumerate(run.notebooks):
-        pages[number], problem = _run_one(run, number, name)
+        pages[number], problem = _long(run, number, name) if name in LONG else _run_one(run, number, name)
         report.write_index(run.folder, heading(run.settings), pages, report.ladder(run.settings))
         if problem:
             break
@@ -162,6 +169,32 @@ def run_all(run: Run) -> list[report.Page]:
 
 class NotebookFailed(Exception):
     """A notebook stopped, or a replay differs; the message is one sentence."""
+
+
+def _long(run: Run, number: int, name: str) -> tuple[report.Page, str]:
+    """A long notebook: computed, replayed, or left out with a sentence where there is nothing to replay.
+
+    Within a live run a replay that does not belong to this machine's settings is left out too: it stops nothing.
+    """
+    if not (run.replays(name) or run.settings.mode == "prebuilt"):
+        return _run_one(run, number, name)
+    shown = run.settings if run.settings.mode == "prebuilt" else replay_settings(run.settings)
+    if not has_results(shown, name.removesuffix(".ipynb")):
+        print(f"{name}: no results of it are in prebuilt/ yet; `make lab-full` computes them.", file=sys.stderr)
+        return report.Page(name, "", "left out: no prebuilt results yet", None), ""
+    if not run.replays(name):
+        return _run_one(run, number, name)
+    page, problem = _run_one(replace(run, settings=shown), number, name)
+    if problem:
+        print(f"  {problem} `make lab-full` computes it here.", file=sys.stderr, flush=True)
+        return replace(page, state="left out: the prebuilt results are of other settings", failed=False), ""
+    return replace(page, state="replayed from the prebuilt results"), ""
+
+
+def replay_settings(settings: Settings) -> Settings:
+    """The same settings in a replay, as the kernel of a replayed notebook will resolve them."""
+    told = {"LAB_MODE": "prebuilt", "LAB_PROFILE": settings.shown_for or settings.profile.name}
+    return config.settings({**environment.read_env_file(config.ROOT / ".env"), **os.environ, **told})
 
 
 def _run_one(run: Run, number: int, name: str) -> tuple[report.Page, str]:
@@ -278,9 +311,9 @@ def heading(settings: Settings) -> str:
     return f"{words[settings.mode]}, profile {settings.profile.name}, document {settings.document_name}"
 
 
-def selected(first: str | None, last: str | None, notebooks: Sequence[str] = NOTEBOOKS) -> list[str]:
+def selected(first: str | None, last: str | None, notebooks: Sequence[str] = SERIES) -> list[str]:
     """The notebooks from one section number to another, both included."""
-    sections = [name[:2] for name in notebooks]
+    sections = sorted({name[:2] for name in notebooks})
     for option, value in (("--from", first), ("--to", last)):
         if value is not None and value.zfill(2) not in sections:
             raise LabError(f"{option} is {value!r}: choose one of {', '.join(sections)}.")
@@ -288,7 +321,15 @@ def selected(first: str | None, last: str | None, notebooks: Sequence[str] = NOT
     high = sections.index(last.zfill(2)) if last else len(sections) - 1
     if low > high:
         raise LabError(f"--from {first} comes after --to {last}: swap them.")
-    return list(notebooks[low : high + 1])
+    return [name for name in notebooks if sections[low] <= name[:2] <= sections[high]]
+
+
+def named(part: str, notebooks: Sequence[str] = SERIES) -> list[str]:
+    """The one notebook whose path holds `part`."""
+    found = [name for name in notebooks if part.casefold() in name.casefold()]
+    if len(found) != 1:
+        raise LabError(f"--only {part} fits {len(found)} notebooks: give a part of one name of {', '.join(notebooks)}.")
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ command
@@ -302,6 +343,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print the closing table as JSON")
     parser.add_argument("--from", dest="first", metavar="NN", help="the first section, such as 02")
     parser.add_argument("--to", dest="last", metavar="NN", help="the last section, such as 04")
+    parser.add_argument("--only", metavar="NAME", help="one notebook, by a part of its name")
+    parser.add_argument("--full", action="store_true", help="compute the long notebooks too, for many minutes more")
     parser.add_argument("--check", action="store_true", help="fail where a replay's outputs are not the committed ones")
     parser.add_argument("--write-outputs", action="store_true", help="store a replay's outputs in the repository")
     parser.add_argument("--cwd", type=Path, help="the working directory of the kernels; else a scratch folder")
@@ -352,11 +395,14 @@ def _run_of(options: argparse.Namespace) -> Run:
     if (options.write_outputs or options.check) and settings.mode != "prebuilt":
         raise LabError("--write-outputs and --check compare replays: add --mode prebuilt.")
     root = options.root.resolve()
-    notebooks = selected(options.first, options.last)
+    if options.only and (options.first or options.last):
+        raise LabError("--only names one notebook: leave --from and --to away.")
+    notebooks = named(options.only) if options.only else selected(options.first, options.last)
     for name in notebooks:
         _read(root / name)
     folder = settings.live_dir / ("replay" if settings.mode == "prebuilt" else "report")
-    return Run(settings, root, notebooks, folder, options.cwd, options.check, options.write_outputs)
+    kept = (options.cwd, options.check, options.write_outputs, options.full)
+    return Run(settings, root, notebooks, folder, *kept)
 
 
 def _as_json(found: report.Ladder | None, pages: list[report.Page], index: Path) -> dict[str, Any]:

@@ -22,6 +22,9 @@ NOTEBOOKS = (
     "04Evaluation/01_Evaluation.ipynb",
     "05Conclusion/01_Synthesis.ipynb",
 )
+# Notebooks that train for long: computed by `make lab-full` alone, and otherwise replayed where results are there.
+LONG = ("03ModelAdaptation/02_LoRA_QLoRA_Full.ipynb",)
+SERIES = tuple(sorted((*NOTEBOOKS, *LONG)))  # by folder and file name, which is the order of the lab
 
 
 @dataclass(frozen=True)

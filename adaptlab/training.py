@@ -201,14 +201,14 @@ def make_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],
-    lora: LoraConfig,
+    lora: LoraConfig | None,
     sft: SFTConfig,
     *,
     on_log: OnLog | None = None,
     validation: Sequence[Row] = (),
     patience: int | None = None,
 ) -> SFTTrainer:
-    """TRL's trainer over `rows` in prompt/completion form, the adapter put on `model`.
+    """TRL's trainer over `rows` (prompt/completion), the adapter put on `model`; without `lora`, all weights train.
 
     `validation` rows (`split_by_fact`) are measured as `sft` says (`early_stopping`); training stops once their loss
     has not fallen for `patience` epochs.
@@ -217,10 +217,12 @@ def make_trainer(
     from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
     _check(sft, validation, patience)
+    if lora is None and getattr(model, "is_loaded_in_4bit", False):
+        raise LabError("Weights in 4 bits cannot be trained: give an adapter, or load the base unquantised.")
     fitting = _fitting(tokenizer, rows, sft, "training")
     watched = _fitting(tokenizer, validation, sft, "validation") if validation else []
     with _quiet():
-        adapted = engines.put_adapter_on(model, lora, sft.seed)
+        adapted = None if lora is None else engines.put_adapter_on(model, lora, sft.seed)
         trainer: Any = trainer_class()(
             model=adapted or model,
             args=sft,
@@ -325,7 +327,7 @@ def _chats(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[dict
 
 
 def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> TrainingResult:
-    trainable, everything = trainer.model.get_nb_trainable_parameters()  # counts 4-bit weights as they were
+    trainable, base_parameters = _parameters(trainer.model)
     seconds = log.before + perf_counter() - log.start
     lengths = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
     tokens = round(lengths * float(trainer.state.epoch or 0))
@@ -340,7 +342,7 @@ def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> Traini
         tokens=tokens,
         tokens_per_second=round(tokens / max(seconds, 1e-9), 1),
         trainable_parameters=trainable,
-        total_parameters=everything - trainable,
+        total_parameters=base_parameters,
         peak_memory_bytes=memory.peak(),
         rows=len(trainer.lab_rows),
         left_out=trainer.lab_left_out,
@@ -352,8 +354,17 @@ def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> Traini
     )
 
 
+def _parameters(model: Any) -> tuple[int, int]:
+    """How many parameters are trained, and how many the base has."""
+    if hasattr(model, "peft_config"):
+        trained, everything = model.get_nb_trainable_parameters()  # counts 4-bit weights as they were
+        return trained, everything - trained
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(count for count, trained in counts if trained), sum(count for count, _ in counts)
+
+
 def _save_adapter(trainer: Any, result: TrainingResult) -> None:
-    """Publish the adapter folder in one move, naming the base by its name and not by where it lies on this machine."""
+    """Publish the adapter (or the whole model) in one move, naming the base by its name and not by where it lies."""
     destination = result.adapter_dir
     destination.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".adapter.", dir=destination.parent))
@@ -363,8 +374,9 @@ def _save_adapter(trainer: Any, result: TrainingResult) -> None:
         where = trainer.model.config._name_or_path
         base = Path(where).name if Path(where).is_dir() else where
         config_path = folder / "adapter_config.json"
-        config = {**json.loads(config_path.read_text("utf-8")), "base_model_name_or_path": base}
-        files.atomic_write_json(config_path, config)
+        if config_path.is_file():
+            config = {**json.loads(config_path.read_text("utf-8")), "base_model_name_or_path": base}
+            files.atomic_write_json(config_path, config)
         files.atomic_write_text(folder / "README.md", card(trainer, result, base))
         folder.chmod(0o755)
         files.replace_folder(folder, destination)

@@ -148,7 +148,8 @@ def fingerprint(trainer: Any) -> str:
     """A hash of all that a run's weights depend on; a checkpoint of another run must not be gone on from."""
     ignored = ("output_dir", "logging_dir", "run_name", "hub_token", "push_to_hub_token", "logging_steps")
     arguments = {k: v for k, v in trainer.args.to_dict().items() if k not in ignored and not k.startswith("save_")}
-    lora = {k: v for k, v in trainer.model.peft_config["default"].to_dict().items() if k != "base_model_name_or_path"}
+    adapter = getattr(trainer.model, "peft_config", {}).get("default")
+    lora = {k: v for k, v in adapter.to_dict().items() if k != "base_model_name_or_path"} if adapter else None
     rows = [*trainer.lab_rows, None, *trainer.lab_validation, None, trainer.lab_patience]
     chats = [row.model_dump(include={"prompt", "completion"}) if isinstance(row, Row) else row for row in rows]
     basis = [
@@ -180,24 +181,24 @@ def card(trainer: Any, result: TrainingResult, base: str) -> str:
     """The adapter's README.md."""
     from importlib.metadata import version
 
-    args, lora = trainer.args, trainer.model.peft_config["default"]
+    args, adapter = trainer.args, getattr(trainer.model, "peft_config", {}).get("default")
     sources = [row.source for row in trainer.lab_rows]
     mix = ", ".join(f"{sources.count(name)} {name}" for name in sorted(set(sources)))
     libraries = ", ".join(f"{name} {version(name)}" for name in ("transformers", "trl", "peft", "bitsandbytes"))
     quantised = "NF4 (4 bits)" if getattr(trainer.model, "is_loaded_in_4bit", False) else str(trainer.model.dtype)
     return f"""---
 base_model: {base}
-library_name: peft
-tags: [lora, sft]
+library_name: {"peft" if adapter else "transformers"}
+tags: [{"lora, sft" if adapter else "sft"}]
 ---
 
-# LoRA adapter of {base}
+# {"LoRA adapter" if adapter else "Full fine-tuning"} of {base}
 
 | | |
 |---|---|
 | base | {base}, loaded in {quantised} |
 | rows | {len(sources)} ({mix}); {result.left_out} left out as longer than {args.max_length} tokens |
-| LoRA | rank {lora.r}, alpha {lora.lora_alpha}, dropout {lora.lora_dropout} |
+| LoRA | {_lora(adapter)} |
 | training | {result.epochs:g} epochs, {result.steps} steps, batch {args.per_device_train_batch_size} x \
 {args.gradient_accumulation_steps} x {args.world_size} processes, learning rate {args.learning_rate:g}, {args.optim}, \
 seed {args.seed}, engine {result.engine} |
@@ -211,6 +212,13 @@ seed {args.seed}, engine {result.engine} |
 It was trained on synthetic questions about one document. What it knows of that document, and what it lost on the way,
 is measured in `04Evaluation`; it is not meant for any other use.
 """
+
+
+def _lora(adapter: Any) -> str:
+    """The card's words about the adapter."""
+    if adapter is None:
+        return "none: all weights are trained"
+    return f"rank {adapter.r}, alpha {adapter.lora_alpha}, dropout {adapter.lora_dropout}"
 
 
 def _validation(result: TrainingResult) -> str:

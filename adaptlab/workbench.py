@@ -308,14 +308,19 @@ def group_scores(stored: Sequence[Generation], asked: Sequence[Question], **opti
     return pd.concat(parts, ignore_index=True)
 
 
-def ask_skills(lab: Lab, adapter: Path | None, count: int, progress: Any) -> list[dict[str, Any]]:
-    """Right or wrong on `count` items of each general skill, from worlds that no training has seen."""
+def ask_skills(
+    lab: Lab, adapter: Path | None, count: int, progress: Any, model: Any | None = None
+) -> list[dict[str, Any]]:
+    """Right or wrong on `count` items of each general skill, from worlds that no training has seen.
+
+    `model` is a generator to ask in place of the student with its adapter.
+    """
     from adaptlab.miniature.skills import is_right, skill_items
 
     items = skill_items(count, "forgetting")
     name = "adapter" if adapter else "base"
     with progress(total=len(items), desc=f"Skills of the {name}") as bar:
-        replies = generator(lab, "student", adapter).generate(
+        replies = (model or generator(lab, "student", adapter)).generate(
             [item.messages for item in items],
             max_tokens=lab.profile.sampling.max_new_tokens,
             seeds=0,

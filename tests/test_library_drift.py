@@ -186,7 +186,7 @@ def everything() -> list[Called]:
     found: list[Called] = []
     for path in sorted((ROOT / "adaptlab").rglob("*.py")):
         found += calls(path.read_text("utf-8"), path.relative_to(ROOT).as_posix())
-    for name in sections.NOTEBOOKS:
+    for name in sections.SERIES:
         found += calls(sections.section(ROOT, name).code, name)
     return list(dict.fromkeys(found))
 

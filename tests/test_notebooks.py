@@ -13,14 +13,17 @@ import nbformat
 import pytest
 
 import config
-from adaptlab.runner import NOTEBOOKS
+from adaptlab.capture import has_results
+from adaptlab.sections import LONG, SERIES
 
 PROMISED = ("**In:**", "You will be able to", "**Facilitator.**")
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS)
+@pytest.fixture(scope="module", params=SERIES)
 def notebook(request: pytest.FixtureRequest) -> nbformat.NotebookNode:
-    return nbformat.read(config.ROOT / request.param, as_version=4)
+    read = nbformat.read(config.ROOT / request.param, as_version=4)
+    read.metadata["path"] = request.param
+    return read
 
 
 def code_of(notebook: nbformat.NotebookNode) -> list[str]:
@@ -55,6 +58,10 @@ def test_it_shouts_nowhere_and_has_no_empty_cell(notebook: nbformat.NotebookNode
 
 
 def test_it_carries_outputs_without_errors_or_paths_of_a_machine(notebook: nbformat.NotebookNode) -> None:
+    settings = config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "prebuilt"})
+    name = notebook.metadata["path"]
+    if name in LONG and not has_results(settings, name.removesuffix(".ipynb")):
+        pytest.skip("nobody has captured this long notebook yet")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert outputs and not [output for output in outputs if output.output_type == "error"]
     assert str(config.ROOT) not in nbformat.writes(notebook)

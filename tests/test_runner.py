@@ -16,11 +16,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import config
-from adaptlab import committed, kernel, report, runner
+from adaptlab import capture, committed, kernel, report, runner, sections
 from adaptlab.artifacts import Lab
+from adaptlab.sections import NOTEBOOKS
 from config import LabError
 
-FIRST, SECOND = runner.NOTEBOOKS[:2]
+LONG = sections.LONG[0]
+FIRST, SECOND = NOTEBOOKS[:2]
 SHOWS = (
     "import os, sys\nfrom pathlib import Path\n"
     "print(os.environ['LAB_MODE'], os.environ['LAB_PROFILE'], os.environ['LAB_DOCUMENT'])\n"
@@ -200,6 +202,7 @@ def test_a_replay_is_stored_without_volatile_parts_and_a_changed_output_is_found
         (["--mode", "fast"], "LAB_MODE is 'fast': choose one of auto, live, prebuilt."),
         (["--from", "07"], "--from is '07': choose one of 00, 01, 02, 03, 04, 05."),
         (["--from", "03", "--to", "02"], "--from 03 comes after --to 02: swap them."),
+        (["--only", "LoRA", "--from", "03"], "--only names one notebook: leave --from and --to away."),
         (["--mode", "live", "--write-outputs"], "--write-outputs and --check compare replays: add --mode prebuilt."),
         (["--from", "01", "--to", "01"], "01_BestOfN.ipynb is missing: restore it with git checkout."),
         (["--to", "00"], "00_Recap_and_Evidence.ipynb is no readable notebook: restore it with git checkout."),
@@ -220,9 +223,80 @@ def test_bad_input_is_one_sentence_and_touches_nothing(tmp_path, monkeypatch, ca
 
 
 def test_sections_are_selected_by_number():
-    assert runner.selected("02", "04") == list(runner.NOTEBOOKS[2:5])
-    assert runner.selected(None, None) == list(runner.NOTEBOOKS)
-    assert runner.selected("5", None) == [runner.NOTEBOOKS[5]]
+    assert [name[:2] for name in runner.selected("02", "04", NOTEBOOKS)] == ["02", "03", "04"]
+    assert runner.selected(None, None) == list(runner.SERIES) and set(NOTEBOOKS) < set(runner.SERIES)
+    assert runner.selected("3", "3")[0] == NOTEBOOKS[3] and set(runner.selected("3", "3")) > set(NOTEBOOKS[3:4])
+    assert runner.selected("5", None) == [NOTEBOOKS[5]]
+    assert runner.named("lora_qlora") == [LONG]
+
+
+# ------------------------------------------------------------------------------------------- long notebooks
+
+
+STEP = """from adaptlab import notebook
+lab = notebook.start({name!r})
+
+
+def made():
+    return {{"x": 1}}
+
+
+print("mode", lab.step("trial.json", made, models=()).label.split(";")[0])"""
+
+
+@pytest.fixture(scope="module")
+def long_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Section 03 with a short and a long notebook, and nothing captured."""
+    root = tmp_path_factory.mktemp("long")
+    write(root, NOTEBOOKS[3], "print('short')")
+    write(root, LONG, STEP.format(name=LONG.removesuffix(".ipynb")))
+    return root
+
+
+def states(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    return {page["name"]: page["state"] for page in json.loads(done.stdout)["notebooks"]}
+
+
+SECTION = ("--from", "03", "--to", "03", "--json")
+
+
+@pytest.mark.parametrize("mode", ["live", "prebuilt"])
+def test_a_long_notebook_without_prebuilt_results_is_left_out_with_a_sentence(long_root, mode):
+    done = run(long_root, "--mode", mode, *SECTION)
+    assert done.returncode == 0, done.stderr
+    assert f"{LONG}: no results of it are in prebuilt/ yet; `make lab-full` computes them." in done.stderr
+    assert states(done) == {NOTEBOOKS[3]: "done", LONG: "left out: no prebuilt results yet"}
+    assert not (long_root / "live/mini/rules/trial.json").exists()
+
+
+def test_a_long_notebook_runs_live_when_asked_and_is_replayed_from_its_capture_otherwise(long_root):
+    full = run(long_root, "--mode", "live", "--full", *SECTION)
+    assert full.returncode == 0, full.stderr
+    assert states(full) == {NOTEBOOKS[3]: "done", LONG: "done"}
+    page = "report/03ModelAdaptation_02_LoRA_QLoRA_Full.html"
+    made, kept = long_root / "live/mini/rules", long_root / "kept/mini/rules"
+    assert "mode live" in (made / page).read_text("utf-8")
+    assert LONG.removesuffix(".ipynb") in json.loads((made / "timings.json").read_text("utf-8"))
+
+    settings = config.settings({**environment(long_root), "LAB_PROFILE": "mini", "LAB_MODE": "live"})
+    kept.mkdir(parents=True)
+    capture._copy(settings, kept)
+    noted = (made / "timings.json").read_text("utf-8")
+    replayed = run(long_root, "--mode", "live", *SECTION)
+    assert replayed.returncode == 0, replayed.stderr
+    assert states(replayed) == {NOTEBOOKS[3]: "done", LONG: "replayed from the prebuilt results"}
+    assert "mode prebuilt" in (made / page).read_text("utf-8")
+    after = json.loads((made / "timings.json").read_text("utf-8"))
+    assert after[LONG.removesuffix(".ipynb")] == json.loads(noted)[LONG.removesuffix(".ipynb")]
+
+    changed = write(long_root, LONG, STEP.format(name=LONG.removesuffix(".ipynb")).replace('"x": 1', '"x": 2'))
+    assert changed.is_file()
+    other = run(long_root, "--mode", "live", *SECTION)
+    assert other.returncode == 0, other.stderr
+    assert states(other)[LONG] == "left out: the prebuilt results are of other settings"
+    assert "This cell is not the one that made the prebuilt trial.json" in other.stderr
+    strict = run(long_root, "--mode", "prebuilt", "--only", "02_LoRA")
+    assert strict.returncode == 1 and "This cell is not the one that made the prebuilt trial.json" in strict.stderr
 
 
 def test_progress_is_read_line_by_line_and_a_torn_line_waits(tmp_path):

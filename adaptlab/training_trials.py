@@ -1,0 +1,242 @@
+"""Trainings to compare: what differs between them, each run in a process of its own, measured and then asked.
+
+A trial keeps what it cost and what it answered; its weights are dropped once it was asked. Its training goes on from
+its checkpoint after a kill, answered questions are kept, and a finished trial is never run again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from adaptlab import files, workbench
+from adaptlab.evaluation import run_arm
+from adaptlab.schemas import Arm, Generation, PhrasingRole, Question, Row
+from adaptlab.synthesis import Part, mix
+from adaptlab.synthesis.mixing import SIZES, Subset, learning_curve
+from config import LabError, Profile, TrainingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from adaptlab.artifacts import Lab
+
+Method = Literal["none", "qlora", "lora", "full"]
+METHODS: tuple[Method, ...] = ("none", "qlora", "lora", "full")
+ALL_ROWS = "all rows"
+FORMS: dict[PhrasingRole, str] = {"seen form": "seen forms", "unseen form": "unseen forms"}
+POLL_SECONDS = 0.5
+JOB, ROWS, COST = "job.json", "rows.jsonl", "cost.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a comparison; what is not given is as in the others.
+
+    `method` is none (the base as it is), qlora (NF4), lora (unquantised) or full; `subset` names a point of the
+    learning curve. `learning_rate` is the profile's unless given. A trial over few rows gets more epochs, until it
+    takes `least_steps`: else few rows would also mean little training.
+    """
+
+    name: str
+    method: Method = "qlora"
+    rank: int = 16
+    replay: bool = True
+    subset: str = ALL_ROWS
+    epochs: float = 4
+    least_steps: int = 0
+    learning_rate: float | None = None
+
+    @property
+    def file(self) -> str:
+        """The artifact that holds its results."""
+        return f"trial_{re.sub(r'[^a-z0-9]+', '_', self.name.lower()).strip('_')}.json"
+
+    def profile(self, base: Profile, rows: int) -> Profile:
+        """The profile that it trains `rows` rows with; alpha stays twice the rank, so that only the rank changes."""
+        if self.method not in METHODS:
+            raise LabError(f"There is no method {self.method!r}: choose one of {', '.join(METHODS)}.")
+        if self.rank < 1 or self.epochs <= 0:
+            raise LabError(f"{self.name!r} has rank {self.rank} and {self.epochs:g} epochs: give more than 0.")
+        batches = math.ceil(rows / base.training.batch_size / base.training.gradient_accumulation)
+        training = replace(
+            base.training,
+            epochs=max(self.epochs, math.ceil(self.least_steps / max(1, batches))),
+            learning_rate=self.learning_rate or base.training.learning_rate,
+        )
+        quantised = "nf4" if self.method == "qlora" else None
+        lora = replace(base.lora, r=self.rank, alpha=2 * self.rank)
+        return replace(base, training=training, lora=lora, quantisation=quantised, engine="plain")
+
+
+# ------------------------------------------------------------------------------------------------- rows of a trial
+
+
+def own_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows about the document, without what was mixed in."""
+    return [row for row in rows if not row.source.startswith("replay")]
+
+
+def curve(rows: Sequence[Row], seed: int, sizes: Sequence[int] = SIZES) -> dict[str, Subset]:
+    """The points of the learning curve by name: nested subsets of whole facts, the last with all rows."""
+    return {subset.name: subset for subset in learning_curve(own_rows(rows), sizes, seed=seed)}
+
+
+def rows_of(trial: Trial, rows: Sequence[Row], share: float, seed: int) -> list[Row]:
+    """What a trial trains on, out of the mixed training rows; of a subset, `share` of it in replay rows comes along."""
+    if trial.method == "none":
+        return []
+    if trial.subset == ALL_ROWS:
+        return list(rows) if trial.replay else own_rows(rows)
+    points = curve(rows, seed)
+    if trial.subset not in points:
+        raise LabError(f"There is no subset {trial.subset!r}: choose one of {', '.join(points)}.")
+    replay = [row for row in rows if row.source.startswith("replay")]
+    parts = [Part("replay", replay, share)] if trial.replay and replay else []
+    return mix(points[trial.subset].rows, parts, seed=seed)
+
+
+def plan(trials: Sequence[Trial], rows: Sequence[Row], profile: Profile, seed: int) -> pd.DataFrame:
+    """What is going to be trained: a row for each trial with its method, rank, rows, epochs and optimiser steps."""
+    import pandas as pd
+
+    names = [trial.file for trial in trials]
+    twice = [trial.name for trial in trials if names.count(trial.file) > 1]
+    if twice:
+        raise LabError(f"Two trials are called {twice[0]!r} (or nearly so): give each a name of its own.")
+    lines = []
+    for trial in trials:
+        if trial.method == "none":
+            continue
+        seen = rows_of(trial, rows, profile.replay_share, seed)
+        training = trial.profile(profile, len(seen)).training
+        steps = workbench.training_steps(len(seen), training)
+        own = len(own_rows(seen))
+        rank = "all weights" if trial.method == "full" else str(trial.rank)
+        rate = training.learning_rate
+        lines.append((trial.name, trial.method, rank, own, len(seen) - own, training.epochs, f"{rate:g}", steps))
+    columns = ["trial", "method", "rank", "rows", "replay rows", "epochs", "learning rate", "steps"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+# ----------------------------------------------------------------------------------------------------- running one
+
+
+def run(
+    lab: Lab, trial: Trial, rows: Sequence[Row], asked: Sequence[Question], progress: Any, skills: int = 100
+) -> dict[str, Any]:
+    """Train and ask one trial, inside a step: what it cost, its losses, and every answer (raw, unscored)."""
+    seen = rows_of(trial, rows, lab.profile.replay_share, lab.settings.seeds.training)
+    cost: dict[str, Any] = {}
+    losses: list[list[float]] = []
+    weights: Path | None = None
+    if trial.method != "none":
+        weights = lab.work_dir("training")
+        cost = _trained(lab, trial, seen, weights, progress)
+        losses = [[line["step"], line["loss"]] for line in read_log(weights) if "loss" in line]
+    model = _generator(lab, trial, weights)
+    answers = [line for role in FORMS for line in _asked(lab, trial, model, asked, role, progress)]
+    kept = ("skill", "item", "text", "right")
+    verdicts = workbench.ask_skills(lab, weights, skills, progress, model) if skills else []
+    told = [{name: verdict[name] for name in kept} for verdict in verdicts]
+    return {"trial": asdict(trial), "cost": cost, "losses": losses, "answers": answers, "skills": told}
+
+
+def _generator(lab: Lab, trial: Trial, weights: Path | None) -> Any:
+    """The trained student, ready to answer: the base with its adapter merged, or the whole model of a full training."""
+    if trial.method != "full" or weights is None:
+        return workbench.generator(lab, "student", weights / "adapter" if weights else None)
+    from adaptlab import generation, models
+
+    return generation.LocalGenerator(models.load(weights / "adapter", lab.settings))
+
+
+def _asked(
+    lab: Lab, trial: Trial, model: Any, asked: Sequence[Question], role: PhrasingRole, progress: Any
+) -> list[dict[str, Any]]:
+    """The answers to every question that has a phrasing in this role; each is kept on disk as it comes."""
+    members = [question for question in asked if any(phrasing.role == role for phrasing in question.phrasings)]
+    partial = lab.partial(role.replace(" ", "-"))
+    done = [Generation.model_validate(line) for line in partial.read()]
+    with progress(total=len(members), desc=f"{trial.name}: {FORMS[role]}") as bar:
+        bar.update(len(done))
+
+        def keep(items: list[Generation]) -> None:
+            for item in items:
+                partial.append(item)
+            bar.update(1)
+
+        made = run_arm(
+            Arm(name=trial.name, model="student"),
+            members,
+            model,
+            role=role,
+            on_done=keep,
+            done=done,
+            max_tokens=lab.profile.sampling.max_new_tokens,
+            seed=lab.settings.seeds.sampling,
+        )
+    return [{"question_id": item.question_id, "form": role, "text": item.text} for item in made]
+
+
+# ------------------------------------------------------------------------------------------ a process for training
+
+
+def _trained(lab: Lab, trial: Trial, rows: Sequence[Row], folder: Path, progress: Any) -> dict[str, Any]:
+    """Train in a fresh process, so that its peak memory is its own; a finished training in `folder` is taken over."""
+    if (folder / COST).is_file():
+        return dict(files.parse_record(files.read_text(folder / COST), COST))
+    changed = trial.profile(lab.profile, len(rows))
+    job = {
+        "profile": lab.profile.name,
+        "trial": asdict(trial),
+        "training": asdict(changed.training),
+        "base": lab.settings.student.location,
+        "seed": lab.settings.seeds.training,
+    }
+    files.atomic_write_json(folder / JOB, job)
+    files.write_jsonl(folder / ROWS, rows)
+    with progress(total=workbench.training_steps(len(rows), changed.training), desc=f"{trial.name}: training") as bar:
+        _wait(folder, bar)
+    return dict(files.parse_record(files.read_text(folder / COST), COST))
+
+
+def _wait(folder: Path, bar: Any) -> None:
+    """Run the process that trains and move the bar by its log; it ends with this one, however that ends."""
+    from config import ROOT
+
+    command = [sys.executable, "-m", "adaptlab.trial_process", str(folder)]
+    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
+    with (folder / "stderr.txt").open("w", encoding="utf-8") as errors:
+        environment = {**os.environ, "PYTHONPATH": path}
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_SECONDS)
+                reached = max((line["step"] for line in read_log(folder)), default=0)
+                bar.update(max(0, reached - bar.n))
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode:
+        said = files.read_text(folder / "stderr.txt").strip().splitlines() or ["it ended without a word"]
+        raise LabError(f"The training stopped: {said[-1].rstrip('.')}. Run again to go on from its checkpoint.")
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of the training log in `folder`; none while there is no log."""
+    return files.Partial(folder / "training_log.jsonl").read()
+
+
+def settings_of(job: Mapping[str, Any]) -> tuple[Trial, TrainingSettings]:
+    """The trial and the training settings that a job names."""
+    return Trial(**job["trial"]), TrainingSettings(**job["training"])
