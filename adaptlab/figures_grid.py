@@ -51,8 +51,8 @@ def steps(table: pd.DataFrame, origin: str = "", title: str = "Which step paid? 
         ax.errorbar([gain], [at], xerr=np.clip(spread, 0, None), color=colour, marker="o", capsize=3.5, linewidth=1.8)
     names = [f"{line['added']}: {line['a']} → {line['b']}" for line in table.to_dict("records")]
     ax.set_yticks(range(len(table)), [_plain(name) for name in names], fontsize=8)
-    for at in np.flatnonzero(table["added"].to_numpy()[1:] != table["added"].to_numpy()[:-1]):
-        ax.axhline(at + 0.5, color="#BBBBBB", linewidth=0.8)
+    for edge in np.flatnonzero(table["added"].to_numpy()[1:] != table["added"].to_numpy()[:-1]):
+        ax.axhline(edge + 0.5, color="#BBBBBB", linewidth=0.8)
     ax.axvline(0, color="black", linewidth=1)
     ax.invert_yaxis()
     ax.set_ylim(len(table) - 0.4, -0.6)

@@ -55,10 +55,8 @@ def memory_bars(
     ax.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     ax.set_xlabel("share of the memory; the line is all of it")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(*_legend(ax), loc="upper center", bbox_to_anchor=(0.45, -0.55 / (0.6 + 0.21 * len(bars))), ncols=6)
-    ax.get_legend().set_frame_on(False)
-    for text in ax.get_legend().get_texts():
-        text.set_fontsize(8)
+    below = (0.45, -0.55 / (0.6 + 0.21 * len(bars)))
+    ax.legend(*_legend(ax), loc="upper center", bbox_to_anchor=below, ncols=6, frameon=False, fontsize=8)
     return _finish(figure, title, origin)
 
 

@@ -112,7 +112,7 @@ def table(found: Sequence[Plan]) -> pd.DataFrame:
     for one in found:
         peak = max(sum(one[phase].values()) for phase in ("training", "generation"))
         share = f"{peak / one['memory']:.0%} of {one['card']}" if one["memory"] else ""
-        low, high = one["seconds"] or (None, None)
+        times = " to ".join(fit_report.duration(seconds) for seconds in one["seconds"] or [])
         lines.append(
             {
                 "profile": one["profile"],
@@ -122,7 +122,7 @@ def table(found: Sequence[Plan]) -> pd.DataFrame:
                 "peak": fit_report.size(peak),
                 "of the memory": share,
                 "fits": "" if not one["memory"] else "yes" if peak <= one["memory"] else "no",
-                "time": "" if low is None else f"{fit_report.duration(low)} to {fit_report.duration(high)}",
+                "time": times,
                 "rows": f"{one['rows']:,}" + ("" if one["exact rows"] else ", each as long as allowed"),
             }
         )

@@ -277,7 +277,8 @@ def latency(
 ) -> list[dict[str, Any]]:
     """Seconds until the answer where one person waits: each question asked alone, in each arm.
 
-    The prompts are those of the `greedy` arms. `adapters` maps `base` and `adapter` to their adapter folders. A vote's candidates are drawn in one batch.
+    The prompts are those of the `greedy` arms. `adapters` maps `base` and `adapter` to their adapter folders. The
+    candidates of a vote are drawn in one batch.
     """
     prompts = {(item.arm, item.question_id): item.messages for item in greedy}
     made = []
