@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adaptlab import fit, fit_report
 from adaptlab.fit import Card
 from adaptlab.schemas import Row
-from config import PROFILES, ROOT, LabError, ModelSpec, Profile
+from config import MODELS, PROFILES, ROOT, LabError, ModelSpec, Profile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,13 +95,13 @@ def record(predicted: fit.Fit, model: str) -> Plan:
     }
 
 
-def plans(chosen: Profile, models: Mapping[str, ModelSpec], rows: Sequence[Row], *, root: Path = ROOT) -> list[Plan]:
-    """A plan for the profile that is about to train, on its own rows, and for each other one of the lab."""
-    student = models[chosen.student]
+def plans(chosen: Profile, rows: Sequence[Row], root: Path = ROOT) -> list[Plan]:
+    """A plan for the profile that is about to train, on its own rows, and for each GPU profile beside it."""
+    student = MODELS[chosen.student]
     lengths = row_lengths(rows, student) if student.shipped else None
     found = [plan(chosen, student, rows=len(rows), lengths=lengths, root=root)]
     others = [profile for profile in PROFILES.values() if profile.name != chosen.name and profile.needs_gpu]
-    return found + [plan(profile, models[profile.student], rows=len(rows), root=root) for profile in others]
+    return found + [plan(profile, MODELS[profile.student], rows=len(rows), root=root) for profile in others]
 
 
 def table(found: Sequence[Plan]) -> pd.DataFrame:
