@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_training import row
 
-from adaptlab import training, training_trial
+from adaptlab import stopping, training
 from config import MINI, MODELS_DIR, LabError
 
 BASE = MODELS_DIR / "mini-granite"
@@ -28,7 +28,7 @@ def runner(folder: Path, epochs: float):
 
 @pytest.mark.slow
 def test_a_broken_run_goes_on_from_its_checkpoint_and_stops_by_its_validation_loss(tmp_path: Path) -> None:
-    record = training_trial.broken_off_and_resumed(runner(tmp_path, epochs=8))
+    record = stopping.broken_off_and_resumed(runner(tmp_path, epochs=8))
     result, first, log = record["result"], record["first"], record["log"]
     assert first[-1]["epoch"] > 1 and result["resumed_from"] == 2 < first[-1]["step"]
     steps = [line["step"] for line in log if "loss" in line]
@@ -36,11 +36,11 @@ def test_a_broken_run_goes_on_from_its_checkpoint_and_stops_by_its_validation_lo
     assert result["stopped_early"] and result["validation_rows"] == 2
     losses = [line["eval_loss"] for line in log if "eval_loss" in line]
     assert losses[-1] >= min(losses) == pytest.approx(result["best_validation_loss"])
-    broken, stopped = training_trial.sentences(record)
+    broken, stopped = stopping.sentences(record)
     assert f"went on from step 2: {first[-1]['step'] - 2} steps" in broken and "stopped early" in stopped
 
 
 @pytest.mark.slow
 def test_a_run_that_ends_before_the_break_is_told(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="ended before it could be broken off after 1 epochs"):
-        training_trial.broken_off_and_resumed(runner(tmp_path, epochs=1))
+        stopping.broken_off_and_resumed(runner(tmp_path, epochs=1))
