@@ -49,7 +49,7 @@ def steps(table: pd.DataFrame, origin: str = "", title: str = "Which step paid? 
         gain = 100 * line["difference"]
         spread = [[gain - 100 * line["low"]], [100 * line["high"] - gain]]
         ax.errorbar([gain], [at], xerr=np.clip(spread, 0, None), color=colour, marker="o", capsize=3.5, linewidth=1.8)
-    names = [f"{line['added']}: {line['a']} → {line['b']}" for line in table.to_dict("records")]
+    names = [f"{line['added']}, from {line['a']}" for line in table.to_dict("records")]
     ax.set_yticks(range(len(table)), [_plain(name) for name in names], fontsize=8)
     for edge in np.flatnonzero(table["added"].to_numpy()[1:] != table["added"].to_numpy()[:-1]):
         ax.axhline(edge + 0.5, color="#BBBBBB", linewidth=0.8)
@@ -63,6 +63,6 @@ def steps(table: pd.DataFrame, origin: str = "", title: str = "Which step paid? 
     words = {"better": GREEN, "worse": RED, "no detectable difference at this size": GREY}
     for name, colour in words.items():
         ax.plot([], [], color=colour, marker="o", label=name)
-    ax.legend(loc="lower left", bbox_to_anchor=(-0.45, 1.0), ncols=3, frameon=False, fontsize=8.5)
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.2, 1.0), ncols=3, frameon=False, fontsize=8.5)
     note = "bars: 95 % bootstrap intervals; colour: exact McNemar, Holm over all steps"
     return _finish(figure, title, "; ".join(part for part in (note, origin) if part))

@@ -133,7 +133,7 @@ def test_the_figures_show_every_cell_and_every_step() -> None:
         {"added": ["adapter"], "a": ["base"], "b": ["adapter"], "difference": [0.5], "low": [0.2], "high": [0.7]}
     ).assign(verdict="better")
     ax = figures_grid.steps(steps).axes[0]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["adapter: base → adapter"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["adapter, from base"]
 
 
 def test_throughput_adds_up_candidates_and_counts_a_prompt_once() -> None:
