@@ -6,12 +6,13 @@ loaded is read back after the training and compared with what was measured.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptlab import fit, fit_report
+from adaptlab import fit, fit_report, memory
 from adaptlab.fit import Card
 from adaptlab.schemas import Row
 from config import MODELS, PROFILES, ROOT, LabError, ModelSpec, Profile
@@ -48,6 +49,16 @@ def this_machine() -> Card | None:
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         return None
     return Card(THIS_MACHINE, float(memory), 0.0, "physical memory, as the system tells it")
+
+
+def at_rest() -> int:
+    """Bytes that this process holds with the training libraries imported and no model: no prediction counts them."""
+    from adaptlab.training import _quiet
+
+    with _quiet():
+        for library in ("torch", "bitsandbytes", "peft", "trl"):
+            importlib.import_module(library)
+    return memory.in_use()
 
 
 def row_lengths(rows: Sequence[Row], spec: ModelSpec) -> list[int]:

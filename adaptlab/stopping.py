@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from adaptlab import files
@@ -16,13 +18,17 @@ class BrokenOff(Exception):
     """Raised in the middle of a run, as a kill would end it."""
 
 
-def broken_off_and_resumed(run: Callable[[Callable[[Line], None]], TrainingResult], after: float = 1.0) -> Line:
+def broken_off_and_resumed(
+    run: Callable[[Callable[[Line], None]], TrainingResult], folder: Path, after: float = 1.0
+) -> Line:
     """Break `run` off after `after` epochs, call it again as it is, and return the log of both.
 
-    `run` takes a call-back for log lines and is to go on by itself from its last whole checkpoint. The record has
+    `run` trains in `folder`, which is emptied first: what a real kill left there would leave nothing to break off. It
+    takes a call-back for log lines and is to go on by itself from its last whole checkpoint. The record has
     `first` (the lines before the break), `log` (training_log.jsonl at the end) and `result`; `resumed_from` in it is
     the step of that checkpoint, and the lines of `first` behind it are what the break cost.
     """
+    shutil.rmtree(folder, ignore_errors=True)
     first: list[Line] = []
 
     def break_off(line: Line) -> None:

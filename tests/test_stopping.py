@@ -28,7 +28,7 @@ def runner(folder: Path, epochs: float):
 
 @pytest.mark.slow
 def test_a_broken_run_goes_on_from_its_checkpoint_and_stops_by_its_validation_loss(tmp_path: Path) -> None:
-    record = stopping.broken_off_and_resumed(runner(tmp_path, epochs=8))
+    record = stopping.broken_off_and_resumed(runner(tmp_path, epochs=8), tmp_path)
     result, first, log = record["result"], record["first"], record["log"]
     assert first[-1]["epoch"] > 1 and result["resumed_from"] == 2 < first[-1]["step"]
     steps = [line["step"] for line in log if "loss" in line]
@@ -43,4 +43,4 @@ def test_a_broken_run_goes_on_from_its_checkpoint_and_stops_by_its_validation_lo
 @pytest.mark.slow
 def test_a_run_that_ends_before_the_break_is_told(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="ended before it could be broken off after 1 epochs"):
-        stopping.broken_off_and_resumed(runner(tmp_path, epochs=1))
+        stopping.broken_off_and_resumed(runner(tmp_path, epochs=1), tmp_path)
