@@ -97,10 +97,11 @@ def _positive(text: str) -> int:
 
 def train_fit(arguments: argparse.Namespace, _rest: list[str]) -> int:
     """Predict memory and time; exit code 1 where the profile's card is too small."""
-    from adaptlab import fit, fit_report
+    from adaptlab import fit, fit_plans, fit_report
 
     settings = config.settings(need_document=False)
-    found = model_config(arguments.config or settings.student.location)
+    own = settings.student
+    found = fit_plans.model_config(arguments.config) if arguments.config else fit_plans.student_config(own)
     speed = None if settings.profile.needs_gpu else fit_report.processor_speed(fit.architecture(found))
     predicted = fit.predict(found, settings.profile, rows=arguments.rows, flops_per_second=speed)
     value = {
@@ -116,17 +117,6 @@ def train_fit(arguments: argparse.Namespace, _rest: list[str]) -> int:
     lines = [f"  {row.phase:<11} {row.part:<26} {row.size:>12}" for row in fit_report.table(predicted).itertuples()]
     show(arguments, value, "\n".join([*lines, fit_report.verdict(predicted)]))
     return 1 if predicted.fits is False else 0
-
-
-def model_config(where: str | Path) -> Any:
-    """A transformers config by folder, config.json or hub name; no weights are read."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(str(where))
-    except (OSError, ValueError, KeyError) as error:
-        why = " ".join(str(error).split())[:120]
-        raise LabError(f"There is no config of {where} ({why}): name a folder, a config.json or a hub name.") from error
 
 
 def train_rows(arguments: argparse.Namespace, _rest: list[str]) -> int:

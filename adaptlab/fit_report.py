@@ -1,16 +1,14 @@
-"""What `adaptlab.fit` predicts, to look at: a table, stacked bars against the card, predicted beside measured."""
+"""What `adaptlab.fit` predicts, to look at: a table, a sentence, predicted beside measured; bars: figures_training."""
 
 from __future__ import annotations
 
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from adaptlab.figures import GREY, PALETTE
 from adaptlab.fit import Architecture, Fit
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from adaptlab.training_records import TrainingResult
 
@@ -50,36 +48,6 @@ def table(fit: Fit) -> pd.DataFrame:
     parts += [("generation", name, value) for name, value in fit.generation.items()]
     frame = pd.DataFrame(parts, columns=["phase", "part", "bytes"])
     return frame.assign(size=frame["bytes"].map(size))
-
-
-def figure(fit: Fit, origin: str = "predicted from the config") -> Figure:
-    """Stacked bars of training and generation by part, the card's memory as a line."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(9.0, 3.6), dpi=110, layout="constrained")
-    ax = drawn.subplots()
-    parts = list(dict.fromkeys([*fit.training, *fit.generation]))
-    scale, unit = UNITS[0] if max(fit.peak, fit.card.memory if fit.card else 0) >= 1e9 else UNITS[1]
-    left = [0.0, 0.0]
-    for number, name in enumerate(parts):
-        values = [phase.get(name, 0.0) / scale for phase in (fit.training, fit.generation)]
-        colour, hatch = PALETTE[number % len(PALETTE)], "//" if number >= len(PALETTE) else None
-        ax.barh([0, 1], values, left=left, color=colour, hatch=hatch, edgecolor="white", height=0.55, label=name)
-        left = [start + value for start, value in zip(left, values, strict=True)]
-    for at, total in enumerate(left):
-        ax.text(total, at, f" {total:.2f} {unit}", va="center", fontsize=9)
-    if fit.card is not None:
-        ax.axvline(fit.card.memory / scale, color="black", linestyle="--", linewidth=1.4)
-        ax.text(fit.card.memory / scale, -0.48, f"{fit.card.name} ", ha="right", fontsize=9)
-    ax.set_yticks([0, 1], ["training", "generation"])
-    ax.invert_yaxis()
-    ax.set_xlim(0, 1.12 * max(*left, fit.card.memory / scale if fit.card else 0))
-    ax.set_xlabel(f"memory ({unit})")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=4, frameon=False, fontsize=8.5)
-    drawn.suptitle(f"Will {fit.architecture.name.replace('$', '')} fit?", fontsize=12, x=0.01, ha="left")
-    drawn.supxlabel(origin, fontsize=7.5, color=GREY, x=0.99, ha="right")
-    return drawn
 
 
 def compare(fit: Fit, result: TrainingResult, resting_bytes: int = 0) -> pd.DataFrame:

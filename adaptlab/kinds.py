@@ -73,6 +73,11 @@ REGISTRY: dict[str, Artifact] = {
         _known("training_log.jsonl", "training log", "03ModelAdaptation/01ModelAdaptation"),
         _known("adapter", "adapter", "03ModelAdaptation/01ModelAdaptation"),
         _named("adaptation_trials.json", "compared trainings", "03ModelAdaptation/02_LoRA_QLoRA_Full"),
+        _named("memory_plan.json", "memory plan", "03ModelAdaptation/01ModelAdaptation"),
+        _named("stopping_run.json", "small run", "03ModelAdaptation/01ModelAdaptation"),
+        _named("grid_base.json", "further answers of the base", "04Evaluation/01_Evaluation"),
+        _named("grid_adapter.json", "further answers of the adapter", "04Evaluation/01_Evaluation"),
+        _named("latency.json", "waiting times", "04Evaluation/01_Evaluation"),
         _known("evaluation.json", "evaluation", "04Evaluation/01_Evaluation"),
         _known("evidence_brief.md", "brief", "05Conclusion/01_Synthesis"),
     )

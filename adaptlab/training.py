@@ -46,6 +46,7 @@ __all__ = [
     "make_trainer",
     "newest_checkpoint",
     "result_dict",
+    "row_length",
     "run_trainer",
     "sft_config",
     "split_by_fact",
@@ -313,7 +314,7 @@ def _check(sft: SFTConfig, validation: Sequence[Row], patience: int | None) -> N
 
 def _fitting(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], sft: SFTConfig, what: str) -> list[Row]:
     """The rows of at most `max_length` tokens; a longer one would lose its answer's end."""
-    fitting = [row for row in rows if sft.max_length is None or _length(tokenizer, row) <= sft.max_length]
+    fitting = [row for row in rows if sft.max_length is None or row_length(tokenizer, row) <= sft.max_length]
     if not fitting:
         raise LabError(f"None of the {len(rows)} {what} rows fits into max_length={sft.max_length}: raise it.")
     return fitting
@@ -384,7 +385,8 @@ def _save_adapter(trainer: Any, result: TrainingResult) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _length(tokenizer: PreTrainedTokenizerBase, row: Row) -> int:
+def row_length(tokenizer: PreTrainedTokenizerBase, row: Row) -> int:
+    """Tokens of a row, prompt and completion in the chat template."""
     messages = [message.model_dump() for message in (*row.prompt, *row.completion)]
     encoded: Any = tokenizer.apply_chat_template(messages, return_dict=True, **THINKING_OFF)
     return len(encoded["input_ids"])

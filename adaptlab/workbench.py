@@ -411,8 +411,13 @@ def follow(bar: Any) -> Callable[[dict[str, Any]], None]:
     return training_live.follow(bar)
 
 
-def with_cost(result: TrainingResult) -> Path:
-    """The adapter's folder, with the training log and what the run cost put beside the weights."""
+def with_cost(result: TrainingResult, resting_bytes: int | None = None) -> Path:
+    """The adapter's folder, with the training log and what the run cost put beside the weights.
+
+    `resting_bytes` is what the process held before the base was loaded (`memory.in_use()`): on a processor the peak is
+    that of the whole process, and only what is above this is the training's.
+    """
+    before = {} if resting_bytes is None else {"memory before (GB)": round(resting_bytes / 1e9, 2)}
     cost = {
         "minutes": round(result.seconds / 60, 1),
         "epochs": round(result.epochs, 2),
@@ -424,6 +429,7 @@ def with_cost(result: TrainingResult) -> Path:
         "trainable weights": result.trainable_parameters,
         "weights": result.total_parameters,
         "peak memory (GB)": round(result.peak_memory_bytes / 1e9, 2),
+        **before,
     }
     files.atomic_write_json(result.adapter_dir / "cost.json", cost)
     shutil.copyfile(result.log_path, result.adapter_dir / "training_log.jsonl")

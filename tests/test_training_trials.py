@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from adaptlab import figures_training, stats, training, training_scores as scored, training_trials as trials
+from adaptlab import figures_trials, stats, training, training_scores as scored, training_trials as trials
 from adaptlab.schemas import Message, Phrasing, Question, Row
 from adaptlab.training_trials import Trial
 from config import MINI, MODELS_DIR, ROOT, LabError
@@ -279,8 +279,8 @@ def test_costs_are_those_above_the_libraries_and_the_base_has_none():
 
 def test_the_figures_say_their_units_and_where_the_data_come_from():
     rates = scored.rates(scored.outcomes(RECORDS, QUESTIONS)).assign(x=[2, 16] * 4)
-    drawn = figures_training.sweep(rates, "rank of the adapter", "prebuilt; profile mini", "Rank")
+    drawn = figures_trials.sweep(rates, "rank of the adapter", "prebuilt; profile mini", "Rank")
     texts = " ".join(text.get_text() for text in drawn.findobj(lambda part: hasattr(part, "get_text")))
     assert "rank of the adapter" in texts and "prebuilt; profile mini" in texts and "answers right (%)" in texts
-    bars = figures_training.cost_bars(scored.costs(RECORDS), ["minutes", "artifact (MB)"], "live")
+    bars = figures_trials.cost_bars(scored.costs(RECORDS), ["minutes", "artifact (MB)"], "live")
     assert [ax.get_ylabel() for ax in bars.axes] == ["minutes", "artifact (MB)"]
