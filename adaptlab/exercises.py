@@ -170,7 +170,7 @@ def vote_table(generations: Sequence[Generation], questions: Sequence[Question])
         texts = [g.text for g in candidates.get(question.id, [])]
         vote = scoring.majority(question, texts)
         right = vote.index is not None and scoring.strict(question, texts[vote.index])
-        rows.append({"question_id": question.id, "votes": vote.count, "right": right})
+        rows.append({"question_id": question.id, "votes": vote.votes, "right": right})
     return pd.DataFrame(rows, columns=["question_id", "votes", "right"]).astype({"right": bool})
 
 
