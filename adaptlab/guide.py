@@ -1,6 +1,7 @@
 """The facilitator's guide: timing, what to ask, values to expect, two schedules; and notebooks for participants.
 
-What to ask and to say comes from the cells tagged `facilitator`, every figure from the captured run.
+What to ask and to say comes from the cells tagged `facilitator`, exercises and their solutions from the cells tagged
+so, every figure from the captured run.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adaptlab import brief, sections
+from adaptlab import brief, exercise_cells, sections
 from adaptlab.artifacts import Lab
 from adaptlab.capture import Manifest, read_manifest
+from adaptlab.exercise_cells import Exercise
 from adaptlab.files import atomic_write_text
 from adaptlab.pages import page
 from adaptlab.provenance import read_sidecar
@@ -37,6 +39,7 @@ class Notes:
     run_minutes: float
     steps: list[tuple[str, float]] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
+    checked: list[Exercise] = field(default_factory=list)
 
     @property
     def talk_minutes(self) -> float | None:
@@ -89,7 +92,8 @@ def _notes(root: Path, name: str, lab: Lab, manifest: Manifest) -> Notes:
             exercises.append(heading)
     steps = _step_minutes(read, lab, manifest)
     minutes = manifest.notebooks.get(read.name, 0.0) / 60
-    return Notes(read, promise, said, exercises, minutes, steps, _values(read, lab, manifest))
+    checked = exercise_cells.exercises(root / name)
+    return Notes(read, promise, said, exercises, minutes, steps, _values(read, lab, manifest), checked)
 
 
 def _first_paragraph(source: str) -> str:
@@ -222,6 +226,9 @@ def _pages(note: Notes) -> list[str]:
         lines += [f"### At {heading}" if heading else "### At the start", "", text, ""]
     if note.exercises:
         lines += [f"*Exercises:* {', '.join(note.exercises)}.", ""]
+    for exercise in note.checked:
+        lines += [f"### {exercise.title}", "", f"*Hint:* {exercise.hint}", ""]
+        lines += ["*Solution:*", "", "```python", exercise.solution, "```", ""]
     if note.values:
         lines += ["*Are you on track?*", "", *(f"- {value}" for value in note.values), ""]
     return lines
