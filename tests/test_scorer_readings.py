@@ -87,7 +87,9 @@ QUESTIONS = {
     "salve": ask("text", "What heals a burn?", "green vinegar"),
     "skill": ask("name", "Which ability do you add for haggling?", "Manner"),
     "map": ask("yes_no", "Must the map be drawn again after a flood?", "yes"),
-    "stat": ask("number", "We want to hit the Keelwidow. Which Armour Class has it got?", "19", "Armour Class 19"),
+    "stat": ask(
+        "number", "We want to hit the Keelwidow. Which Armour Class has it got?", "19", "Armour Class 19"
+    ).among(("Keelwidow", "Drowsel")),
     "guild": ask("refusal", "The porter pays dues. To what guild?", "The passage does not say."),
     "dragon": ask("refusal", "Is the dragon older than the castle?", "The passage does not say."),
 }
