@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptlab import fit, fit_report, memory
 from adaptlab.fit import Card
+from adaptlab.quiet import quiet
 from adaptlab.schemas import Row
 from config import MODELS, PROFILES, ROOT, LabError, ModelSpec, Profile
 
@@ -53,9 +54,7 @@ def this_machine() -> Card | None:
 
 def at_rest() -> int:
     """Bytes that this process holds with the training libraries imported and no model: no prediction counts them."""
-    from adaptlab.training import _quiet
-
-    with _quiet():
+    with quiet():
         for library in ("torch", "bitsandbytes", "peft", "trl"):
             importlib.import_module(library)
     return memory.in_use()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptlab.quiet import quiet_loading
 from config import MODELS, MODELS_DIR, ROOT, LabError, ModelSpec, Settings
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def load(
     origin: dict[str, Any] = {"local_files_only": True} if spec.shipped else {"revision": spec.revision}
     try:
         tokenizer = AutoTokenizer.from_pretrained(spec.location, padding_side="left", **origin)
-        with QuietLoading():
+        with quiet_loading():
             model = AutoModelForCausalLM.from_pretrained(spec.location, **options, **origin)
     except Exception as error:  # every library below has its own exceptions for a file that cannot be read
         raise LabError(_cannot_load(spec, error)) from error
@@ -158,22 +159,6 @@ def free(loaded: Loaded) -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.ipc_collect()
-
-
-class QuietLoading:
-    """No progress bar of transformers for the fraction of a second in which weights are loaded."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._was_on = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging
-
-        if self._was_on:
-            logging.enable_progress_bar()
 
 
 def _with_adapter(model: Any, adapter: Path, merge: bool) -> Any:

@@ -11,14 +11,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from adaptlab import engines, files, memory
 from adaptlab.precision import Machine, cuda_device, keep_adapter_in_float32, precision_for
+from adaptlab.quiet import quiet
 from adaptlab.schemas import Row
 from adaptlab.training_batches import batches_by_length, split_by_fact, trainer_class
 from adaptlab.training_records import (
@@ -71,7 +71,7 @@ def load_base_nf4(
     import torch
     from transformers import BitsAndBytesConfig
 
-    with _quiet():  # bitsandbytes notes on import that a faster kernel could be downloaded
+    with quiet():  # bitsandbytes notes on import that a faster kernel could be downloaded
         import bitsandbytes as bnb
 
     device = device or (cuda_device() if torch.cuda.is_available() else "cpu")
@@ -101,7 +101,7 @@ def load_base(
 
     where = str(model_dir)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
             model = AutoModelForCausalLM.from_pretrained(
                 where, dtype=getattr(torch, dtype), device_map={"": device}, revision=revision, **options
@@ -222,7 +222,7 @@ def make_trainer(
         raise LabError("Weights in 4 bits cannot be trained: give an adapter, or load the base unquantised.")
     fitting = _fitting(tokenizer, rows, sft, "training")
     watched = _fitting(tokenizer, validation, sft, "validation") if validation else []
-    with _quiet():
+    with quiet():
         adapted = None if lora is None else engines.put_adapter_on(model, lora, sft.seed)
         trainer: Any = trainer_class()(
             model=adapted or model,
@@ -261,7 +261,7 @@ def run_trainer(trainer: Any, out_dir: str | Path, resume: bool = True) -> Train
     trainer.add_callback(log)
     memory.reset_peak()
     try:
-        with _quiet():
+        with quiet():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         trainer.remove_callback(log)
@@ -396,32 +396,3 @@ def _device(settings: Profile) -> str:
     import torch
 
     return cuda_device() if torch.cuda.is_available() and settings.needs_gpu else "cpu"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and no notes of the libraries; errors still come through as exceptions."""
-    import logging
-
-    import datasets
-    from transformers.utils import logging as hf_logging
-
-    noisy = [logging.getLogger(name) for name in ("bitsandbytes", "trl", "accelerate")]
-    before = [logger.level for logger in noisy]
-    bars, level = datasets.are_progress_bars_disabled(), hf_logging.get_verbosity()
-    drawn = hf_logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    hf_logging.disable_progress_bar()
-    hf_logging.set_verbosity_error()
-    for logger in noisy:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if drawn:
-            hf_logging.enable_progress_bar()
-        if not bars:
-            datasets.enable_progress_bars()
-        for logger, was in zip(noisy, before, strict=True):
-            logger.setLevel(was)
