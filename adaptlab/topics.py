@@ -315,7 +315,7 @@ def at_another_rate(text: str, value: Value, asked: str, form: str) -> bool:
 def per_something(text: str, value: Value, asked: str, form: str) -> bool:
     """Whether a value is said per piece of what neither question nor gold counts by: "1d6 per 10 feet"."""
     rate = _PER.match(text[value.end :])
-    return bool(rate) and not _ANY_RATE.search(f"{asked}\n{form}") and rate[1] not in words_of(asked)
+    return rate is not None and not _ANY_RATE.search(f"{asked}\n{form}") and rate[1] not in words_of(asked)
 
 
 _SHARE_BEFORE = re.compile(r"^\s*(?:[a-z]+ )?(?:each|every|an?|the|for|per|in|on|to|at)\b")
