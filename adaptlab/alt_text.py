@@ -122,7 +122,8 @@ def _series(name: str, kind: str, pairs: Sequence[tuple[Any, Any]], places: Axis
         return head + ", ".join(f"{_place(place, ticks)} = {_number(value, values)}" for place, value in pairs)
     numbers = [value for _, value in pairs]
     ends = f"from {_number(numbers[0], values)} to {_number(numbers[-1], values)}"
-    return f"{head}{len(pairs)} values, {ends}, least {_number(min(numbers), values)}, most {_number(max(numbers), values)}"
+    span = f"least {_number(min(numbers), values)}, most {_number(max(numbers), values)}"
+    return f"{head}{len(pairs)} values, {ends}, {span}"
 
 
 def _ticks(axis: Axis) -> dict[float, str]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import config
-from adaptlab import commands_document, commands_eval, commands_sdg, commands_teaching, commands_training
+from adaptlab import commands_document, commands_eval, commands_sdg, commands_site, commands_teaching, commands_training
 from adaptlab.commands import add, show
 from config import LabError
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     commands_sdg.register(nouns)
     commands_training.register(nouns)
     commands_teaching.register(nouns)
+    commands_site.register(nouns)
     models = nouns.add_parser("models", help="the models of the lab")
     add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
     serving = add(
