@@ -247,7 +247,7 @@ def closing_table(found: Ladder | None, pages: Sequence[Page]) -> str:
         rows = [(page.name, page.state, minutes(page.minutes)) for page in pages]
         return _aligned([("notebook", "state", "minutes"), *rows])
     rows = [
-        (rung.rung, f"{percent(rung.rate)} ({percent(rung.low)} to {percent(rung.high)})", minutes(rung.minutes))
+        (inert(rung.rung), f"{percent(rung.rate)} ({percent(rung.low)} to {percent(rung.high)})", minutes(rung.minutes))
         for rung in found.rungs
     ]
     lines = _aligned([("rung", "score (95 % interval)", "minutes"), *rows])

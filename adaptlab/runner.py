@@ -30,6 +30,7 @@ import config
 from adaptlab import committed, kernel, report
 from adaptlab.capture import record_timing
 from adaptlab.files import atomic_write_text
+from adaptlab.inert import inert
 from adaptlab.sections import NOTEBOOKS
 from config import LabError, Settings
 
@@ -376,7 +377,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def _stop(code: int, text: str) -> int:
     """Say why the run ends."""
-    print(f"adaptlab run: {text}", file=sys.stderr, flush=True)
+    print(f"adaptlab run: {inert(text)}", file=sys.stderr, flush=True)
     return code
 
 
