@@ -94,8 +94,8 @@ def with_inert_outputs(notebook: NotebookNode) -> NotebookNode:
 def finished(page: str, top: Top | None = None, links: Links | None = None) -> str:
     """A rendered page without anything active, every picture described, every heading a place to link to.
 
-    `top` makes HTML of our own for the top of the page, given the page. `links` says where a relative link leads on this site, or None
-    if nowhere: then its text stays. Without `links` relative links stay as they are.
+    `top` makes HTML of our own for the top of the page, given the page. `links` says where a relative link leads on
+    this site, or None if nowhere: then its text stays. Without `links` relative links stay as they are.
     """
     from bs4 import BeautifulSoup
 

@@ -1,4 +1,4 @@
-"""What a model, a document or a benchmark might write to do harm, put through everything that shows text to a person."""
+"""What a model, a document or a benchmark might write to do harm, put through everything that shows text."""
 
 from __future__ import annotations
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import nbformat
 import pytest
 from conftest import ROOT, clean_environ
 from e2e_helpers import ASKED, browser, missing, resize, shoot
+from fault_helpers import answers, free_port, until
 
 from adaptlab.sections import NOTEBOOKS
 
@@ -51,7 +50,7 @@ def server(checkout: Path) -> Iterator[str]:
         place = checkout.parent / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, "utf-8")
-    address = f"http://127.0.0.1:{_free_port()}"
+    address = f"http://127.0.0.1:{free_port()}"
     variables = {
         "LAB_PROFILE": "mini",
         "LAB_MODE": ASKED,
@@ -66,8 +65,7 @@ def server(checkout: Path) -> Iterator[str]:
     with (checkout.parent / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=checkout, env=clean_environ(variables), stdout=log, stderr=log)
         try:
-            _until(lambda: process.poll() is not None or _answers(address), 300, "JupyterLab did not start")
-            assert process.poll() is None, (checkout.parent / "server.log").read_text("utf-8")[-2000:]
+            until(lambda: answers(f"{address}/api?token={TOKEN}"), process)
             yield address
         finally:
             process.terminate()
@@ -86,15 +84,15 @@ def test_run_all_ends_without_an_error(driver, server: str, checkout: Path, tmp_
     path = checkout / name
     _without_outputs(path)
     driver.get(f"{server}/lab/tree/{name}?token={TOKEN}&reset")
-    _until(lambda: _count(driver, '.jp-NotebookPanel [data-status="idle"]') > 0, 300, "the kernel did not start")
+    until(lambda: _count(driver, '.jp-NotebookPanel [data-status="idle"]') > 0, seconds=300)
     _click(driver, "Run", "Run All Cells")
     started = time.monotonic()
-    _until(lambda: not _waiting(driver, path), SECONDS[ASKED], f"{name} did not end")
+    until(lambda: not _waiting(driver, path), seconds=SECONDS[ASKED])
     print(f"{name}: {time.monotonic() - started:.0f} s")
     shoot(driver, f"jupyterlab-{name[:2]}", tmp_path)
     before = path.stat().st_mtime_ns
     _click(driver, "File", "Save Notebook")
-    _until(lambda: path.stat().st_mtime_ns != before, 60, f"{name} was not saved")
+    until(lambda: path.stat().st_mtime_ns != before, seconds=60)
     assert _faults(path) == []
     _click(driver, "Kernel", "Shut Down Kernel")
 
@@ -144,32 +142,8 @@ def _click(driver: Any, menu: str, item: str) -> None:
     """Choose an item of a menu with the mouse; a dialog that asks back is accepted."""
     driver.find_element("xpath", f"//div[contains(@class, 'lm-MenuBar-itemLabel') and text()='{menu}']").click()
     label = f"//div[contains(@class, 'lm-Menu-itemLabel') and text()='{item}']"
-    _until(lambda: bool(driver.find_elements("xpath", label)), 60, f"there is no {menu} > {item}")
+    until(lambda: bool(driver.find_elements("xpath", label)), seconds=60)
     driver.find_element("xpath", label).click()
     time.sleep(1)
     for button in driver.find_elements("css selector", ".jp-Dialog .jp-mod-accept"):
         button.click()
-
-
-def _answers(address: str) -> bool:
-    """Whether the server is up."""
-    try:
-        with urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5) as reply:
-            return int(reply.status) == 200
-    except OSError:
-        return False
-
-
-def _free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    """Wait for something."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(1)
