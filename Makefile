@@ -16,6 +16,9 @@ UV ?= uv
 PYTEST =
 RUN =
 BENCH =
+SITE =
+# What JupyterLab does in `make e2e`: prebuilt replays the notebooks, live computes them.
+E2E ?= prebuilt
 
 # The first Python of the list that is 3.11 or 3.12; it is run, because a name on the PATH may be a stub.
 define pick_python
@@ -28,10 +31,10 @@ if [ -z "$$py" ]; then \
 fi
 endef
 
-.PHONY: help lab lab-full test demo jupyter lint bench clean env env-test env-demo requirements
+.PHONY: help lab lab-full test e2e demo site jupyter lint bench clean env env-test env-demo requirements
 
 help: ## List these targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1:  \2/'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/'
 
 env:
 	@$(pick_python); "$$py" -P adaptlab/setup_env.py --venv "$(VENV)" --torch-index "$(TORCH_INDEX)"
@@ -55,6 +58,16 @@ demo: env-demo ## Replay all notebooks from the prebuilt results, without PyTorc
 test: env-test ## Run every test.
 	@"$(VENV)/bin/python" -m pytest $(PYTEST)
 
+e2e: env ## Click through the site and JupyterLab in headless Chromium (E2E=live computes the notebooks).
+	@$(pick_python); "$$py" -P adaptlab/setup_env.py --venv "$(VENV)" --torch-index "$(TORCH_INDEX)" \
+	  --also requirements-e2e.txt
+	@E2E="$(E2E)" E2E_SHOTS="$(CURDIR)/outputs/e2e" "$(VENV)/bin/python" -m pytest $(PYTEST) \
+	  tests/test_e2e_pages.py tests/test_e2e_jupyterlab.py
+	@echo "screenshots: outputs/e2e"
+
+site: env ## Write the notebooks and documents as pages that open from disk (SITE="--out DIR").
+	@"$(VENV)/bin/python" -m adaptlab site --profile "$(LAB_PROFILE)" $(SITE)
+
 jupyter: env ## Open the notebooks in JupyterLab.
 	@LAB_PROFILE="$(LAB_PROFILE)" "$(VENV)/bin/python" -m jupyterlab --ServerApp.root_dir="$(CURDIR)"
 
@@ -76,6 +89,9 @@ requirements: ## Compile the pinned requirements again from the .in files.
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-package torch --no-header --no-annotate \
 	  --constraint requirements.txt requirements-eval.in | grep -vxFf requirements.txt > requirements-eval.txt.part
 	@mv requirements-eval.txt.part requirements-eval.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --constraint requirements.txt requirements-e2e.in | grep -vxFf requirements.txt > requirements-e2e.txt.part
+	@mv requirements-e2e.txt.part requirements-e2e.txt
 	@for name in gpu unsloth; do \
 	  $(UV) pip compile --quiet --universal --python-version 3.12 --no-emit-package torch --no-emit-package torchvision \
 	    --no-header --no-annotate "requirements-$$name.in" | sed -E '/^(nvidia-|cuda-|triton==)/d' > "requirements-$$name.txt.part"; \

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 import config
-from adaptlab import commands_document, commands_eval, commands_sdg, commands_teaching, commands_training
+from adaptlab import commands_document, commands_eval, commands_sdg, commands_site, commands_teaching, commands_training
 from adaptlab.commands import add, show
+from adaptlab.inert import inert
 from config import LabError
 
 
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _apply(arguments)
         return int(arguments.command(arguments, rest))
     except LabError as error:
-        print(f"adaptlab: {error}", file=sys.stderr)
+        print(f"adaptlab: {inert(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("adaptlab: stopped; what was finished is kept, and the next run goes on from there.", file=sys.stderr)
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     commands_sdg.register(nouns)
     commands_training.register(nouns)
     commands_teaching.register(nouns)
+    commands_site.register(nouns)
     models = nouns.add_parser("models", help="the models of the lab")
     add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
     serving = add(

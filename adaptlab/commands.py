@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import config
+from adaptlab.inert import inert
 
 Command = Callable[[argparse.Namespace, list[str]], int]
 MODULES = {"serve": "serving", "run": "runner"}
@@ -34,4 +35,4 @@ def add(
 
 def show(arguments: argparse.Namespace, value: Any, text: str) -> None:
     """The answer, for a program or for a person."""
-    print(json.dumps(value, ensure_ascii=False, indent=2) if arguments.json else text)
+    print(json.dumps(value, ensure_ascii=False, indent=2) if arguments.json else inert(text))

@@ -13,6 +13,7 @@ import yaml
 from adaptlab import files, synthesis
 from adaptlab.artifacts import Lab, Result
 from adaptlab.exports import ROW_FORMATS, Exported, is_formula, pairs_table
+from adaptlab.inert import inert
 from adaptlab.provenance import Provenance, today
 from adaptlab.schemas import Row
 from adaptlab.synthesis import mixing, quality
@@ -234,7 +235,7 @@ def _value(column: Any, value: Any) -> str:
 
 def _cell(value: Any) -> str:
     """A value as text that is neither Markdown nor HTML."""
-    escaped = html.escape(" ".join(str(value).split()), quote=False)
+    escaped = html.escape(inert(" ".join(str(value).split())), quote=False)
     for letter in "|`[]*":
         escaped = escaped.replace(letter, f"&#{ord(letter)};")
     return escaped

@@ -17,6 +17,7 @@ from pydantic import Field
 from adaptlab import provenance, workbench
 from adaptlab.artifacts import Lab
 from adaptlab.files import Partial, atomic_write_json, read_text, sha256_bytes, sha256_path
+from adaptlab.inert import inert
 from adaptlab.schemas import CATEGORIES, Arm, Category, Context, Generation, GenerationStatus, Question, Record
 from adaptlab.scoring import SCORER_VERSION, canonical, lenient, strict
 from adaptlab.stats import wilson
@@ -335,7 +336,7 @@ def _escaped(text: str) -> str:
     """Text that stays text in a Markdown table."""
     import html
 
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("`", "'")
+    return html.escape(inert(" ".join(text.split())), quote=False).replace("|", "\\|").replace("`", "'")
 
 
 def origins(runs: Sequence[EvalRun]) -> str:

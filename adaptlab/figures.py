@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from adaptlab.inert import inert
+
 # Okabe and Ito (2008), in the order of use.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
     "#0072B2",
@@ -66,7 +68,7 @@ def _finish(figure: Figure, title: str, origin: str) -> Figure:
 
 def _plain(text: object) -> str:
     """Text as it is: matplotlib would read a pair of dollar signs as mathematics."""
-    return str(text).replace("$", r"\$")
+    return inert(str(text)).replace("$", r"\$")
 
 
 def _errors(frame: pd.DataFrame) -> list[Any]:

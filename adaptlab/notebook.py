@@ -14,6 +14,7 @@ import config
 from adaptlab import artifacts, environment, progress as progress_module, provenance
 from adaptlab.artifacts import Lab, Result
 from adaptlab.capture import MANIFEST, read_manifest
+from adaptlab.inert import inert, inert_frame
 from adaptlab.progress import progress
 from config import LabError, Settings
 
@@ -61,14 +62,17 @@ def quiet(settings: Settings) -> None:
 
 
 def _show_figures() -> None:
-    """Let a matplotlib Figure that ends a cell be shown as a picture, without pyplot's global state."""
+    """Let a matplotlib Figure that ends a cell be shown as a picture with alternative text, without pyplot's state."""
     try:
         from IPython import get_ipython
-        from IPython.core.pylabtools import select_figure_formats
     except ImportError:  # a script outside Jupyter
         return
     if shell := get_ipython():
-        select_figure_formats(shell, {"png"})
+        from matplotlib.figure import Figure
+
+        from adaptlab import alt_text
+
+        shell.display_formatter.formatters["image/png"].for_type(Figure, alt_text.png)
 
 
 def banner(lab: Lab) -> str:
@@ -92,23 +96,24 @@ def label(*results: Result) -> str:
 
 
 class Table:
-    """A data frame with a caption and its origin: as escaped HTML in a notebook, as text elsewhere."""
+    """A data frame with a caption and its origin: as escaped HTML in a notebook, as text elsewhere; inert in both."""
 
     def __init__(self, frame: pd.DataFrame, caption: str, origin: str, precision: int, index: bool) -> None:
         self.frame = frame
-        self.caption = f"{caption} [{origin}]" if origin else caption
+        self.caption = inert(f"{caption} [{origin}]" if origin else caption)
         self.precision = precision
         self.index = index
 
     def __repr__(self) -> str:
-        text = self.frame.to_string(index=self.index, float_format=lambda value: f"{value:.{self.precision}f}")
+        shown = inert_frame(self.frame)
+        text = shown.to_string(index=self.index, float_format=lambda value: f"{value:.{self.precision}f}")
         return f"{self.caption}\n{text}"
 
     def _repr_html_(self) -> str:
         import pandas as pd
 
         number = hashlib.sha256(self.caption.encode("utf-8")).hexdigest()[:8]
-        styler = self.frame.style.format(precision=self.precision, escape="html", na_rep="")
+        styler = inert_frame(self.frame).style.format(precision=self.precision, escape="html", na_rep="")
         styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
         styler = styler.set_caption(html.escape(self.caption)).set_uuid(number)
         sides = [{"selector": "td, th", "props": "text-align: left; vertical-align: top;"}]

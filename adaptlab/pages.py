@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from adaptlab.inert import inert
 from adaptlab.report import POLICY
 
 STYLE = """
@@ -25,10 +26,10 @@ def page(markdown: str, title: str) -> str:
     """One page. Whatever a model or a document wrote into `markdown` is shown as text, never run."""
     import mistune
 
-    body = mistune.create_markdown(escape=True, plugins=["table"])(markdown)
+    body = mistune.create_markdown(escape=True, plugins=["table"])(inert(markdown))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+        f"<title>{html.escape(inert(title))}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )

@@ -43,7 +43,7 @@ def main() -> None:
 
     found = ladder()
     atomic_write_text(README, with_ladder(README.read_text("utf-8"), found))
-    atomic_write_bytes(PICTURE, base64.b64decode(report.picture(found)))
+    atomic_write_bytes(PICTURE, base64.b64decode(report.picture(found)[0]))
 
 
 if __name__ == "__main__":

@@ -5,35 +5,25 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import DictLoader, Environment, select_autoescape
-from nbformat import NotebookNode
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adaptlab.capture import SIDECAR_END, TIMINGS, read_manifest
 from adaptlab.files import atomic_write_text
+from adaptlab.inert import inert
+from adaptlab.notebook_html import POLICY, notebook_page
 from config import LabError, Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# No script and nothing from a network: whatever a model wrote into an output stays text and pictures.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
-NOTEBOOK_PAGE = (
-    "{%- extends 'index.html.j2' -%}"
-    "{%- block html_head_js -%}"
-    f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    "{%- endblock html_head_js -%}"
-    "{%- block jupyter_widgets -%}{%- endblock -%}"
-    "{%- block html_head_js_mathjax -%}{%- endblock -%}"
-    "{%- block html_head_js_mermaidjs -%}{%- endblock -%}"
-)
-SCRIPT = re.compile(r"<script\b[^>]*>.*?</script\s*>", re.IGNORECASE | re.DOTALL)
+__all__ = ["POLICY", "Ladder", "Page", "Rung", "closing_table", "index_page", "ladder", "notebook_page", "write_index"]
 
 INDEX_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -49,6 +39,8 @@ table { border-collapse: collapse; width: 100%; } caption { text-align: left; co
 th, td { text-align: left; padding: 0.35rem 0.8rem 0.35rem 0; border-bottom: 1px solid #dfe3ea; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .origin { color: #5a6172; } .failed { color: #a11616; } img { max-width: 100%; height: auto; }
+body { overflow-wrap: anywhere; }
+@media (max-width: 700px) { body { font-size: 15px; } td, th { padding-right: 0.4rem; } }
 </style>
 </head>
 <body>
@@ -67,7 +59,7 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 {% endfor %}
 <tr><td>All notebooks together</td><td></td><td></td><td class="number">{{ minutes(ladder.minutes) }}</td></tr>
 </table>
-<p><img alt="The score of each rung with its interval" src="data:image/png;base64,{{ picture }}"></p>
+<p><img alt="{{ words }}" src="data:image/png;base64,{{ picture }}"></p>
 {% else %}
 <p>There is no ladder yet: it is shown once the evaluation notebook has run.</p>
 {% endif %}
@@ -80,6 +72,14 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 <td class="number">{{ minutes(page.minutes) }}</td></tr>
 {% endfor %}
 </table>
+{% if documents %}
+<h2>Documents</h2>
+<ul>
+{% for page in documents %}
+<li><a href="{{ page.file }}">{{ page.name }}</a></li>
+{% endfor %}
+</ul>
+{% endif %}
 </body>
 </html>
 """
@@ -179,42 +179,47 @@ def minutes_by_notebook(settings: Settings) -> dict[str, float]:
 # --------------------------------------------------------------------------------------------------- pages
 
 
-def notebook_page(notebook: NotebookNode, title: str) -> str:
-    """An executed notebook as one HTML page without scripts and without anything from a network."""
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(template_name="lab", raw_template=NOTEBOOK_PAGE, embed_images=True)
-    body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
-    return SCRIPT.sub("", str(body))
-
-
-def picture(found: Ladder) -> str:
-    """The ladder as a PNG in base64."""
+def picture(found: Ladder) -> tuple[str, str]:
+    """The ladder as a PNG in base64, and what it shows in words."""
     import pandas as pd
 
-    from adaptlab import figures
+    from adaptlab import alt_text, figures
 
     guess = max((rung.guess for rung in found.rungs if rung.guess is not None), default=None)
     frame = pd.DataFrame([rung.model_dump() for rung in found.rungs])
     figure: Figure = figures.ladder(frame, found.label, guess=guess, detectable=found.detectable)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110, bbox_inches="tight")
-    return base64.b64encode(stream.getvalue()).decode("ascii")
+    return base64.b64encode(stream.getvalue()).decode("ascii"), alt_text.describe(figure)
 
 
-def index_page(heading: str, pages: Sequence[Page], found: Ladder | None) -> str:
-    """The page that everything is reached from; every text in it is escaped."""
-    environment = Environment(
-        loader=DictLoader({"index.html": INDEX_PAGE}), autoescape=select_autoescape(default=True), trim_blocks=True
+def escaping(templates: dict[str, str]) -> Environment:
+    """Templates whose every value is escaped and inert."""
+    return Environment(
+        loader=DictLoader(templates),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        finalize=lambda value: inert(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    return environment.get_template("index.html").render(
-        heading=heading,
-        pages=pages,
-        ladder=found,
-        picture=picture(found) if found else "",
-        policy=POLICY,
-        percent=percent,
-        minutes=minutes,
+
+
+def index_page(heading: str, pages: Sequence[Page], found: Ladder | None, documents: Sequence[Page] = ()) -> str:
+    """The page that everything is reached from; every text in it is escaped."""
+    image, words = picture(found) if found else ("", "")
+    return (
+        escaping({"index.html": INDEX_PAGE})
+        .get_template("index.html")
+        .render(
+            heading=heading,
+            pages=pages,
+            documents=documents,
+            ladder=found,
+            picture=image,
+            words=words,
+            policy=POLICY,
+            percent=percent,
+            minutes=minutes,
+        )
     )
 
 
@@ -242,7 +247,7 @@ def closing_table(found: Ladder | None, pages: Sequence[Page]) -> str:
         rows = [(page.name, page.state, minutes(page.minutes)) for page in pages]
         return _aligned([("notebook", "state", "minutes"), *rows])
     rows = [
-        (rung.rung, f"{percent(rung.rate)} ({percent(rung.low)} to {percent(rung.high)})", minutes(rung.minutes))
+        (inert(rung.rung), f"{percent(rung.rate)} ({percent(rung.low)} to {percent(rung.high)})", minutes(rung.minutes))
         for rung in found.rungs
     ]
     lines = _aligned([("rung", "score (95 % interval)", "minutes"), *rows])

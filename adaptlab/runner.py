@@ -32,6 +32,7 @@ import config
 from adaptlab import committed, environment, kernel, report
 from adaptlab.capture import has_results, record_timing
 from adaptlab.files import atomic_write_text
+from adaptlab.inert import inert
 from adaptlab.sections import LONG, SERIES
 from config import LabError, Settings
 
@@ -422,7 +423,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def _stop(code: int, text: str) -> int:
     """Say why the run ends."""
-    print(f"adaptlab run: {text}", file=sys.stderr, flush=True)
+    print(f"adaptlab run: {inert(text)}", file=sys.stderr, flush=True)
     return code
 
 
