@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
+from functools import cache
 from pathlib import Path
+
+# mallopt(3): blocks up to 2 GB come from the heap, which is never trimmed and grows by 256 MB.
+GLIBC = {-3: 2**31 - 1, -1: 2**31 - 1, -2: 2**28}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
+
+
+@cache
+def keep_freed_blocks() -> bool:
+    """Let this process use its freed memory again instead of handing it back after every tensor, where glibc can.
+
+    On a virtual machine a fresh page costs a good part of a training step. The process then stays as large as its
+    peak. Left as it is where a MALLOC_ variable says what is wanted. Returns whether it was set.
+    """
+    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another C library has none
+    return mallopt is not None and all([mallopt(option, value) for option, value in GLIBC.items()])
 
 
 def reset_peak() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptlab.memory import keep_freed_blocks
 from adaptlab.quiet import quiet_loading
 from config import MODELS, MODELS_DIR, ROOT, LabError, ModelSpec, Settings
 
@@ -94,6 +95,7 @@ def load(
     check_weights(spec)
     if adapter is not None:
         check_adapter(adapter)
+    keep_freed_blocks()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

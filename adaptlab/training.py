@@ -99,6 +99,7 @@ def load_base(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    memory.keep_freed_blocks()
     where = str(model_dir)
     try:
         with quiet():

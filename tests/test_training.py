@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptlab import training
+from adaptlab import memory, training
 from adaptlab.precision import Machine, precision_for
 from adaptlab.schemas import Message, Row
 from config import MINI, MODELS_DIR, ROOT, T4, LabError
@@ -401,7 +403,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tests.test_training import ROWS, kill_in_the_save, profile
-from adaptlab import training
+from adaptlab import memory, training
 where = sys.argv[4]
 def stop(line):
     if line["step"] == 10 and where == "step":
@@ -579,3 +581,12 @@ def test_validation_rows_without_their_settings_are_refused(random_base: Path, t
     sft = training.sft_config(MINI.training, tmp_path)
     with pytest.raises(LabError, match="early_stopping"):
         training.make_trainer(model, tokenizer, ROWS, training.lora_config(MINI.lora), sft, validation=ROWS[:2])
+
+
+def test_freed_memory_is_kept_where_glibc_can_and_nothing_else_was_asked_for(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    ask = memory.keep_freed_blocks.__wrapped__
+    assert ask() is (platform.libc_ver()[0] == "glibc")
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert ask() is False
