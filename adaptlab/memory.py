@@ -22,7 +22,7 @@ def keep_freed_blocks() -> bool:
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another C library has none
-    return mallopt is not None and all([mallopt(option, value) for option, value in GLIBC.items()])
+    return mallopt is not None and all(mallopt(option, value) for option, value in GLIBC.items())
 
 
 def reset_peak() -> None:
