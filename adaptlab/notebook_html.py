@@ -69,7 +69,9 @@ def notebook_page(notebook: NotebookNode, title: str, top: Top | None = None, li
 
     exporter = HTMLExporter(template_name="lab", raw_template=NOTEBOOK_PAGE, embed_images=True)
     exporter.log.setLevel("ERROR")  # it warns of pictures without a description, which get one below
-    body, _ = exporter.from_notebook_node(with_inert_outputs(notebook), resources={"metadata": {"name": title}})
+    shown = with_inert_outputs(notebook)
+    shown.metadata["title"] = inert(str(notebook.metadata.get("title") or title))
+    body, _ = exporter.from_notebook_node(shown)
     return finished(str(body), top, links)
 
 
