@@ -34,6 +34,7 @@ body > main { max-width: 68rem; margin: 0 auto; padding: 0 0.5rem 2rem; }
 img { max-width: 100%; height: auto; }
 .jp-OutputArea-output, .jp-RenderedHTMLCommon { overflow-x: auto; overflow-wrap: anywhere; }
 .jp-OutputArea-output pre { white-space: pre-wrap; }
+.jp-RenderedHTMLCommon th { overflow-wrap: normal; }
 .jp-Cell .highlight pre { overflow-x: auto; }
 .jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { max-width: 40rem; white-space: pre-line; }
 @media (max-width: 700px) {
