@@ -46,6 +46,7 @@ MEASURE_STYLE: dict[str, tuple[str, str, str]] = {
     "re-answer@N": (ORANGE, "-", "s"),
 }
 
+MOST_LINES = 6  # of a label, so that a very long name leaves room for the figure
 SPARE = (GREEN, PURPLE, RED, SKY)  # measures without a style of their own, such as judges
 
 
@@ -60,7 +61,7 @@ def _figure(width: float = 8.0, height: float = 4.2, columns: int = 1) -> tuple[
 
 
 def _finish(figure: Figure, title: str, origin: str) -> Figure:
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    figure.suptitle(_plain(title), fontsize=12, x=0.01, ha="left")
     if origin:
         figure.supxlabel(_plain(origin), fontsize=7.5, color="#555555", x=0.99, ha="right")
     return figure
@@ -83,9 +84,8 @@ def _percent_axis(ax: Axes, label: str = "answers right (%)") -> None:
 
 
 def _labels(ax: Axes, names: Sequence[object], width: int = 16) -> None:
-    ax.set_xticks(
-        range(len(names)), ["\n".join(textwrap.wrap(_plain(name), width)) or " " for name in names], fontsize=9
-    )
+    wrapped = [textwrap.wrap(_plain(name), width, max_lines=MOST_LINES, placeholder=" …") for name in names]
+    ax.set_xticks(range(len(names)), ["\n".join(lines) or " " for lines in wrapped], fontsize=9)
 
 
 def ladder(

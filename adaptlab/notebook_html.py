@@ -34,6 +34,7 @@ body > main { max-width: 68rem; margin: 0 auto; padding: 0 0.5rem 2rem; }
 img { max-width: 100%; height: auto; }
 .jp-OutputArea-output, .jp-RenderedHTMLCommon { overflow-x: auto; overflow-wrap: anywhere; }
 .jp-OutputArea-output pre { white-space: pre-wrap; }
+.jp-RenderedHTMLCommon th { overflow-wrap: normal; }
 .jp-Cell .highlight pre { overflow-x: auto; }
 .jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { max-width: 40rem; white-space: pre-line; }
 @media (max-width: 700px) {
@@ -69,7 +70,9 @@ def notebook_page(notebook: NotebookNode, title: str, top: Top | None = None, li
 
     exporter = HTMLExporter(template_name="lab", raw_template=NOTEBOOK_PAGE, embed_images=True)
     exporter.log.setLevel("ERROR")  # it warns of pictures without a description, which get one below
-    body, _ = exporter.from_notebook_node(with_inert_outputs(notebook), resources={"metadata": {"name": title}})
+    shown = with_inert_outputs(notebook)
+    shown.metadata["title"] = inert(str(notebook.metadata.get("title") or title))
+    body, _ = exporter.from_notebook_node(shown)
     return finished(str(body), top, links)
 
 

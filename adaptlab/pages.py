@@ -10,7 +10,11 @@ from adaptlab.report import POLICY
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2430; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 1.6rem; } h3 { font-size: 1rem; margin-bottom: 0.2rem; }
-table { border-collapse: collapse; width: 100%; } li { margin: 0.15rem 0; } p { overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; } li { margin: 0.15rem 0; }
+body { overflow-wrap: anywhere; } pre { overflow-x: auto; overflow-wrap: normal; }
+@media (max-width: 700px) {
+  body { font-size: 15px; } table { display: block; overflow-x: auto; } th, td { min-width: 5rem; }
+}
 th, td { text-align: left; padding: 0.25rem 0.8rem 0.25rem 0; border-bottom: 1px solid #dfe3ea; vertical-align: top; }
 @media print {
   @page { size: A4; margin: 12mm; }

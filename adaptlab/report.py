@@ -37,7 +37,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1f2430; max-width: 62rem; m
 h1 { font-size: 1.6rem; margin-bottom: 0.2rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; } caption { text-align: left; color: #5a6172; padding-bottom: 0.4rem; }
 th, td { text-align: left; padding: 0.35rem 0.8rem 0.35rem 0; border-bottom: 1px solid #dfe3ea; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .origin { color: #5a6172; } .failed { color: #a11616; } img { max-width: 100%; height: auto; }
 body { overflow-wrap: anywhere; }
 @media (max-width: 700px) { body { font-size: 15px; } td, th { padding-right: 0.4rem; } }

@@ -18,7 +18,6 @@ from nbformat import NotebookNode
 
 from adaptlab import committed, pages, report, sections
 from adaptlab.files import atomic_write_text, read_text
-from adaptlab.inert import inert
 from adaptlab.notebook_html import finished, heading_text, notebook_page
 from config import LabError, Settings
 
@@ -153,7 +152,7 @@ def _index(settings: Settings, talks: Sequence[Place], papers: Sequence[Place]) 
 
 def _notebook(notebook: NotebookNode, place: Place, places: Sequence[Place]) -> str:
     """A notebook's page with navigation, its links leading to the site's pages."""
-    titled = nbformat.from_dict({**notebook, "metadata": {**notebook.metadata, "title": inert(place.title)}})
+    titled = nbformat.from_dict({**notebook, "metadata": {**notebook.metadata, "title": place.title}})
     return notebook_page(titled, place.title, partial(_top, place, places), partial(_target, place, places))
 
 

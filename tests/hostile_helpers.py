@@ -59,8 +59,9 @@ def hostile_site(make_lab: Callable[..., Lab], folder: Path) -> list[Path]:
     lab.step("evaluation", evaluate, models=())
     root = folder / "root"
     settings = replace(lab.settings, root=root)
+    made = hostile_notebook()
+    executed = nbformat.writes(made) + "\n"
     for name in sections.NOTEBOOKS:
-        executed = nbformat.writes(hostile_notebook()) + "\n"
         atomic_write_text(root / name, executed)
         atomic_write_text(
             settings.live_dir / "report" / f"{name.removesuffix('.ipynb').replace('/', '_')}.ipynb", executed
@@ -69,7 +70,7 @@ def hostile_site(make_lab: Callable[..., Lab], folder: Path) -> list[Path]:
     files = website.build(settings, folder / "site")
     listed = [report.Page(HOSTILE, "a.html", HOSTILE, 1.0)]
     brief = pages.page(f"# Brief\n\n{HOSTILE}\n\n| a |\n|---|\n| {HOSTILE} |\n", HOSTILE)
-    page = report.notebook_page(hostile_notebook(), HOSTILE)
+    page = report.notebook_page(made, HOSTILE)
     return [
         *files,
         atomic_write_text(
