@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PathCollection
@@ -74,8 +75,7 @@ def _points(ax: Axes) -> list[str]:
     found = []
     for points in (item for item in ax.containers if isinstance(item, ErrorbarContainer)):
         if points.lines[0] is not None:
-            pairs = list(zip(*points.lines[0].get_data(), strict=True))
-            found.append(_series(points.get_label(), "points", pairs, ax.xaxis, ax.yaxis))
+            found.append(_series(points.get_label(), "points", _pairs(points.lines[0]), ax.xaxis, ax.yaxis))
     return [text for text in found if text]
 
 
@@ -95,7 +95,7 @@ def _lines(ax: Axes) -> list[str]:
 
 def _pairs(line: Line2D) -> list[tuple[Any, Any]]:
     """A line's points."""
-    x, y = line.get_data()
+    x, y = (np.asarray(values).tolist() for values in line.get_data())
     return list(zip(x, y, strict=True))
 
 
@@ -111,7 +111,7 @@ def _dots(ax: Axes) -> list[str]:
     return found
 
 
-def _series(name: str, kind: str, pairs: Sequence[tuple[Any, Any]], places: Axis, values: Axis) -> str:
+def _series(name: object, kind: str, pairs: Sequence[tuple[Any, Any]], places: Axis, values: Axis) -> str:
     """A series in words; of a long one its ends and its range. Empty for none."""
     pairs = [(place, value) for place, value in pairs if value == value]
     if not pairs:
