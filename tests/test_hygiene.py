@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -29,7 +30,7 @@ SECRETS = {
     "URL with a password": r"\bhttps?://[^\s/:@]+:[^\s/:@]{6,}@(?!127\.|localhost)",
 }
 ASSIGNED = re.compile(
-    r"(?i)\b\w*(?:api_?key|secret|token|passw(?:or)?d)\w*[\"']?\s*[:=]\s*[\"']([A-Za-z0-9+/_=-]{20,})[\"']"
+    r"(?i)\b\w*(?:api_?key|secret|(?<!max_)token|passw(?:or)?d)\w*[\"']?\s*[:=]\s*[\"']([A-Za-z0-9+/_=-]{20,})[\"']"
 )
 HOMES = "|".join(("home/[a-z][a-z0-9_-]*/", "Users/[A-Z][A-Za-z0-9_]*/", "root/[A-Za-z0-9_]"))
 MACHINE = re.compile(rf"(?<![\w.])(?:/(?:{HOMES})|[A-Z]:\\\\?Users\\)")
@@ -83,6 +84,7 @@ def test_a_planted_secret_is_found(planted):
 def test_what_is_no_secret_is_let_pass():
     harmless = (
         'tokenizer = "prebuilt/models/mini-granite"; LAB_ENDPOINT_KEY=; token = "a-key-of-this-test"; sk-learn-based'
+        f'"setting max_tokens": "{hashlib.sha256(b"512").hexdigest()}"'
     )
     assert secrets(harmless) == []
 
