@@ -179,7 +179,8 @@ def test_the_perfect_answer_passes_the_strict_scorer() -> None:
         world = new_world(f"perfect {seed}")
         entity = new_entity(world)
         for attribute in entity.values:
-            question = skills.as_question("q", entity, attribute, "What is it?")
+            asked = f"What is the {attribute} of {entity.kind.article}{entity.name}?"
+            question = skills.as_question("q", entity, attribute, asked)
             assert measure.strict(question, answer(entity, attribute)), answer(entity, attribute)
 
 
