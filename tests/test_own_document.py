@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from adaptlab.sections import NOTEBOOKS
 from config import ROOT
 
 WHERE = "../shared/data/basic-fantasy/Basic-Fantasy-RPG-Rules-r142.md"
@@ -38,7 +39,9 @@ def test_the_ladder_completes_live_on_another_document(tmp_path: Path) -> None:
     ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1500)
     assert ended.returncode == 0, ended.stderr[-3000:]
     told = json.loads(ended.stdout)
-    assert [page["state"] for page in told["notebooks"]] == ["done"] * 6
+    states = {page["name"]: page["state"] for page in told["notebooks"]}
+    assert [states.pop(name) for name in NOTEBOOKS] == ["done"] * 6
+    assert set(states.values()) <= {"left out: no prebuilt results yet"}  # the long ones, computed by lab-full
     assert len(told["ladder"]) == 6
     for rung in told["ladder"]:
         assert -1e-9 < rung["low"] < rung["rate"] + 1e-9 < rung["high"] + 2e-9 < 1 + 3e-9
