@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,9 @@ from matplotlib.ticker import PercentFormatter
 
 from adaptlab.figures import GREEN, GREY, RED, _finish, _plain
 from adaptlab.figures_synthesis import _white_grid
+from adaptlab.stats import Verdict
 
-VERDICT_COLOURS = {"better": GREEN, "worse": RED}
+VERDICT_COLOURS = dict(zip(get_args(Verdict), (GREEN, RED, GREY), strict=True))
 
 
 def heat_map(table: pd.DataFrame, origin: str = "", title: str = "Answers right, by arm and category") -> Figure:
@@ -60,8 +62,7 @@ def steps(table: pd.DataFrame, origin: str = "", title: str = "Which step paid? 
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel("points gained on the same questions")
-    words = {"better": GREEN, "worse": RED, "no detectable difference at this size": GREY}
-    for name, colour in words.items():
+    for name, colour in VERDICT_COLOURS.items():
         ax.plot([], [], color=colour, marker="o", label=name)
     ax.legend(loc="lower left", bbox_to_anchor=(-0.2, 1.0), ncols=3, frameon=False, fontsize=8.5)
     note = "bars: 95 % bootstrap intervals; colour: exact McNemar, Holm over all steps"
