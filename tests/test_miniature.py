@@ -175,7 +175,7 @@ def test_the_guess_control_scores_answers_against_other_gold() -> None:
 
 
 def test_perfect_answers_pass_the_strict_scorer() -> None:
-    """All but a few whose made-up names are words of the language: "Perhaps" reads as a hedge, "Move" as a verb."""
+    """All but one, which is a fault of the scorer: a spell that is called "Move" is read as more than a name."""
     asked, missed = 0, []
     for seed in range(60):
         world = new_world(f"perfect {seed}")
@@ -186,7 +186,7 @@ def test_perfect_answers_pass_the_strict_scorer() -> None:
             asked += 1
             if not measure.strict(skills.as_question("q", entity, attribute, text), right):
                 missed.append(right)
-    assert asked > 300 and len(missed) <= 0.01 * asked, missed
+    assert asked > 300 and missed == ["The Circle of Move Malyanor is 3."]
 
 
 def test_the_drilled_reply_passes_and_another_fails_on_the_general_skills() -> None:
