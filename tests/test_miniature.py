@@ -6,9 +6,11 @@ import json
 import random
 from itertools import islice
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 import config
@@ -94,6 +96,22 @@ def test_a_grown_model_computes_what_its_trunk_does(tokenizer) -> None:
     ids = torch.randint(5, 2000, (1, 40))
     with torch.no_grad():
         assert torch.allclose(deep(ids).logits, trunk(ids).logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mini-granite-s", "mini-qwen2", "mini-phi3"])
+def test_a_smaller_member_with_all_layers_of_the_student_computes_what_the_student_does(tokenizer, name: str) -> None:
+    """So nothing but the dropped layers is lost: not a multiplier, not a bias, not a joined matrix."""
+    weights = load_file(STUDENT / "model.safetensors")
+    student = architecture.build("mini-granite", tokenizer).eval()
+    student.load_state_dict(weights, strict=False)
+    kind, own = architecture.FAMILY[name]
+    with patch.dict(architecture.FAMILY, {name: (kind, {**own, "num_hidden_layers": 6})}):
+        other = architecture.build(name, tokenizer).eval()
+    report = other.load_state_dict(architecture.shrink(weights, name, range(6)), strict=False)
+    assert report.missing_keys in ([], ["lm_head.weight"]) and not report.unexpected_keys
+    ids = torch.randint(5, 2000, (1, 60), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(other(ids).logits, student(ids).logits, atol=2e-3)
 
 
 def _stage(tokens: int) -> pretrain.Stage:
@@ -197,8 +215,6 @@ def test_the_drilled_reply_passes_and_another_fails_on_the_general_skills() -> N
 
 
 def test_pretraining_continues_from_shipped_weights(tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
     trainer = pretrain.Trainer(_stage(600), STUDENT, tmp_path, start_from=STUDENT)
     shipped = load_file(STUDENT / "model.safetensors")
     assert trainer.step == 0

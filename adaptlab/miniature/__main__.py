@@ -1,4 +1,4 @@
-"""`python -m adaptlab.miniature tokenizer|pretrain|export|measure|card`: makes and measures the embedded models."""
+"""`python -m adaptlab.miniature tokenizer|layers|pretrain|export|measure|card`: makes and measures the small models."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ def _tokenizer(options: argparse.Namespace) -> None:
     from adaptlab.miniature.tokenizer import train_default
 
     train_default().save_pretrained(options.folder)
+
+
+def _layers(options: argparse.Namespace) -> None:
+    from adaptlab.miniature.pretrain import losses_by_layers
+
+    for loss, layers in losses_by_layers(options.name, options.trunk):
+        print(f"{loss:.3f}  {', '.join(map(str, layers))}")
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -61,6 +68,10 @@ def main() -> None:
     one = commands.add_parser("tokenizer", help="train the family's tokenizer")
     one.add_argument("folder", type=Path)
     one.set_defaults(run=_tokenizer)
+    one = commands.add_parser("layers", help="the answer loss of every choice of a shipped model's layers, best first")
+    one.add_argument("name", help="the smaller member that keeps them")
+    one.add_argument("trunk", type=Path, help="the shipped model's folder")
+    one.set_defaults(run=_layers)
     one = commands.add_parser("pretrain", help="run or resume one stage of pre-training")
     one.add_argument("name")
     one.add_argument("folder", type=Path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -23,8 +26,6 @@ WIDE: dict[str, Any] = {
     "num_key_value_heads": 2,
     "intermediate_size": 480,
 }
-SMALL: dict[str, Any] = {**WIDE, "hidden_size": 192, "intermediate_size": 384}
-EVERY_HEAD: dict[str, Any] = {**SMALL, "num_key_value_heads": 4, "intermediate_size": 352}
 GRANITE: dict[str, Any] = {
     "embedding_multiplier": 6.0,
     "residual_multiplier": 0.6,
@@ -34,9 +35,15 @@ GRANITE: dict[str, Any] = {
 FAMILY: dict[str, tuple[Any, dict[str, Any]]] = {
     "mini-granite": (GraniteConfig, {**GRANITE, **WIDE, "num_hidden_layers": 6}),
     "mini-teacher": (GraniteConfig, {**GRANITE, **WIDE, "num_hidden_layers": 10}),
-    "mini-granite-s": (GraniteConfig, {**GRANITE, **SMALL, "num_hidden_layers": 4}),
-    "mini-qwen2": (Qwen2Config, {**SMALL, "num_hidden_layers": 5}),
-    "mini-phi3": (Phi3Config, {**EVERY_HEAD, "num_hidden_layers": 5}),
+    "mini-granite-s": (GraniteConfig, {**GRANITE, **WIDE, "num_hidden_layers": 2}),
+    "mini-qwen2": (Qwen2Config, {**WIDE, "num_hidden_layers": 4}),
+    "mini-phi3": (Phi3Config, {**WIDE, "num_hidden_layers": 3, "rms_norm_eps": 1e-6}),
+}
+# Which of the student's layers a smaller member starts with: those that lose least, by `adaptlab.miniature layers`.
+KEPT: dict[str, tuple[int, ...]] = {
+    "mini-granite-s": (1, 5),
+    "mini-qwen2": (0, 3, 4, 5),
+    "mini-phi3": (0, 4, 5),
 }
 GROWN_AFTER = (1, 2, 3, 4)
 
@@ -81,3 +88,53 @@ def grow(trunk: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor
             is_output = name.endswith(("o_proj.weight", "down_proj.weight"))
             grown[name] = weight.clone().zero_() if is_output else weight.clone()
     return grown
+
+
+def fitted(name: str, trunk: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of the member `name` from the student's: grown for the teacher, shrunk for the smaller members."""
+    return shrink(trunk, name, KEPT[name]) if name in KEPT else grow(trunk, fresh)
+
+
+def shrink(trunk: dict[str, Tensor], name: str, layers: Sequence[int]) -> dict[str, Tensor]:
+    """Weights for the member `name`, out of some `layers` of the student: a start that its own training goes on from.
+
+    Whoever keeps all layers computes what the student does, in every architecture: Granite's multipliers, which the
+    others do not have, go into the weights. The stream is divided by the embedding's multiplier, which a norm before
+    each layer does not notice, so the embedding keeps its scale and can still be tied to the head. Dropping layers and
+    training on is how Minitron makes smaller models (Muralidharan et al. 2024).
+    """
+    head_width = WIDE["hidden_size"] // WIDE["num_attention_heads"]
+    granite = FAMILY[name][0] is GraniteConfig
+    scales = {
+        "self_attn.q_proj": GRANITE["attention_multiplier"] * math.sqrt(head_width),
+        "self_attn.o_proj": GRANITE["residual_multiplier"] / GRANITE["embedding_multiplier"],
+        "mlp.down_proj": GRANITE["residual_multiplier"] / GRANITE["embedding_multiplier"],
+        "model.norm": 1 / GRANITE["logits_scaling"],
+    }
+    chosen = {}
+    for key, weight in trunk.items():
+        match = re.match(r"model\.layers\.(\d+)\.(.*)", key)
+        scale = 1.0 if granite else next((scales[part] for part in scales if part in key), 1.0)
+        if not match:
+            chosen[key] = weight.float() * scale
+        elif int(match[1]) in layers:
+            chosen[f"model.layers.{list(layers).index(int(match[1]))}.{match[2]}"] = weight.float() * scale
+    return {Qwen2Config: _with_biases, Phi3Config: _joined}.get(FAMILY[name][0], dict)(chosen)
+
+
+def _with_biases(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Qwen2's query, key and value have a bias: none yet."""
+    biased = [name for name in weights if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))]
+    return weights | {
+        name.removesuffix("weight") + "bias": weights[name].new_zeros(len(weights[name])) for name in biased
+    }
+
+
+def _joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Phi3 keeps query, key and value in one matrix, and gate and up in another."""
+    joined = dict(weights)
+    for parts, whole in ((("q_proj", "k_proj", "v_proj"), "qkv_proj"), (("gate_proj", "up_proj"), "gate_up_proj")):
+        for name in [name for name in weights if name.endswith(f"{parts[0]}.weight")]:
+            matrices = [joined.pop(name.replace(parts[0], part)) for part in parts]
+            joined[name.replace(parts[0], whole)] = torch.cat(matrices)
+    return joined

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from adaptlab.files import atomic_write_text
+from adaptlab.miniature.architecture import KEPT
 
 USES = {
     "mini-granite": "The student of the lab's `mini` profile: it reads, refuses, recalls and is adapted.",
     "mini-teacher": "The teacher of the lab's `mini` profile: it writes question-answer pairs and answers again.",
+    "mini-granite-s": "The smallest of the four models that section 04 compares.",
+    "mini-qwen2": "One of the four models that section 04 compares: the Qwen2 architecture at toy size.",
+    "mini-phi3": "One of the four models that section 04 compares: the Phi-3 architecture at toy size.",
 }
+RANDOM = "From random weights"
+SHRUNK = "From layers {layers} of `mini-granite` (counted from 0; `architecture.shrink`), and from there"
 MULTIPLIERS = " Its multipliers are not 1, so that\ncode which drops one fails a test."
 CARD = """---
 license: apache-2.0
@@ -29,7 +35,7 @@ A {kind} with {parameters:,} parameters ({layers} layers of width {width}), a by
 
 ## Training
 
-From random weights on invented rulebooks only: names and values are random, and no text from elsewhere was used.
+{start} on invented rulebooks only: names and values are random, and no text from elsewhere was used.
 Stages, each continuing from the last (`python -m adaptlab.miniature pretrain`):
 
 {stages}
@@ -75,6 +81,7 @@ def write(folder: Path, measured: list[dict[str, Any]], stages: list[dict[str, A
         width=config["hidden_size"],
         vocabulary=config["vocab_size"],
         window=config["max_position_embeddings"],
+        start=SHRUNK.format(layers=", ".join(map(str, KEPT[folder.name]))) if folder.name in KEPT else RANDOM,
         stages=lines,
         rows=rows,
         n=measured[1]["n"],

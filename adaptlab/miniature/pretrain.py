@@ -1,8 +1,8 @@
 """Pre-training from generated worlds, in stages, each continuing from the last checkpoint.
 
-Hidden matrices are trained with Muon (Jordan et al. 2024), embeddings and norms with AdamW. Batches hold whole
-conversations sorted by length, so that no conversation sees another and little is padded. The schedule is
-warm-up, constant, then a linear decay over the last part of the stage (Hu et al. 2024, MiniCPM).
+Hidden matrices are trained with Muon (Jordan et al. 2024) where bfloat16 is fast, embeddings and norms with AdamW.
+Batches hold whole conversations sorted by length, so that no conversation sees another and little is padded. The
+schedule is warm-up, constant, then a linear decay over the last part of the stage (Hu et al. 2024, MiniCPM).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +115,24 @@ def weighted_loss(
     return total, losses[answers].detach().sum(), int(answers.sum())
 
 
+def working_type() -> torch.dtype:
+    """bfloat16 where the processor multiplies in it, or on a GPU; elsewhere it is forty times slower than float32."""
+    return torch.bfloat16 if torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
 def optimisers(masters: dict[str, torch.Tensor], stage: Stage) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, AdamW for embeddings and norms; `masters` are the float32 weights."""
+    """Muon for the hidden matrices, AdamW for embeddings and norms; `masters` are the float32 weights.
+
+    PyTorch's Muon always multiplies in bfloat16: without it, AdamW takes the matrices too, at the same rate.
+    """
     matrices = [p for name, p in masters.items() if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in masters.items() if p.ndim != 2 or "embed" in name]
-    return [
-        torch.optim.Muon(matrices, lr=stage.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=stage.embedding_rate, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
+    hidden: torch.optim.Optimizer = (
+        torch.optim.Muon(matrices, lr=stage.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+        if working_type() is torch.bfloat16
+        else torch.optim.AdamW(matrices, lr=stage.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    )
+    return [hidden, torch.optim.AdamW(rest, lr=stage.embedding_rate, betas=(0.9, 0.95), weight_decay=0.0)]
 
 
 def rate_at(step: int, steps: int, stage: Stage) -> float:
@@ -138,11 +148,6 @@ def _save(folder: Path, masters: dict, optims: list, step: int, seen: int) -> No
     state = {"model": masters, "optimisers": [o.state_dict() for o in optims], "step": step, "seen": seen}
     torch.save(state, temporary)
     os.replace(temporary, folder / "checkpoint.pt")
-
-
-def working_type() -> torch.dtype:
-    """bfloat16 where the processor multiplies in it, or on a GPU; elsewhere it is forty times slower than float32."""
-    return torch.bfloat16 if torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
 class Trainer:
@@ -180,7 +185,9 @@ class Trainer:
             state = torch.load(source, weights_only=True)
         weights = state["model"]
         same_size = weights.keys() == self.masters.keys()
-        for name, saved in (weights if same_size else architecture.grow(weights, self.masters)).items():
+        if not same_size:
+            weights = architecture.fitted(self.stage.name, weights, self.masters)
+        for name, saved in weights.items():
             self.masters[name].copy_(saved)
         if same_size and state["optimisers"]:
             for optim, saved in zip(self.optims, state["optimisers"], strict=True):
@@ -266,13 +273,34 @@ class Trainer:
         return self.folder / "checkpoint.pt"
 
 
+@torch.inference_mode()
+def losses_by_layers(name: str, trunk: Path, seed: str = "layers", conversations_read: int = 24) -> list[tuple]:
+    """The mean answer loss of the member `name` with each choice of the `trunk`'s layers, before any training."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(trunk)
+    weights = load_file(trunk / "model.safetensors")
+    depth = 1 + max(int(key.split(".")[2]) for key in weights if key.startswith("model.layers."))
+    model: Any = architecture.build(name, tokenizer).eval()
+    texts = [render(c) for c in islice(conversations("student", seed), conversations_read)]
+    batch = [pair for pair in encode(texts, tokenizer) if len(pair[0]) <= WINDOW]
+    stage, pad = Stage(name, "student", 0, text_share=0.0), tokenizer.pad_token_id
+    found = []
+    for layers in combinations(range(depth), model.config.num_hidden_layers):
+        model.load_state_dict(architecture.shrink(weights, name, layers), strict=False)
+        sums = [
+            weighted_loss(model, *collate(group, pad), stage, pad, torch.Generator())[1:]
+            for group in micro_batches(batch, stage.micro_tokens)
+        ]
+        found.append((float(sum(s for s, _ in sums)) / sum(n for _, n in sums), layers))
+    return sorted(found)
+
+
 def export(checkpoint: Path, name: str, tokenizer_folder: Path, folder: Path) -> None:
     """Write a checkpoint as a bfloat16 safetensors model with its tokenizer, ready for `from_pretrained`."""
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     model = architecture.build(name, tokenizer)
     weights = torch.load(checkpoint, weights_only=True)["model"]
     fresh = {key: p.detach() for key, p in model.named_parameters()}
-    weights = weights if weights.keys() == fresh.keys() else architecture.grow(weights, fresh)
+    weights = weights if weights.keys() == fresh.keys() else architecture.fitted(name, weights, fresh)
     model.load_state_dict(weights, strict=False)
     model.tie_weights()
     model.bfloat16().save_pretrained(folder)
