@@ -56,7 +56,7 @@ demo: env-demo ## Replay all notebooks from the prebuilt results, without PyTorc
 	@"$(VENV_DEMO)/bin/python" -m adaptlab.runner --profile "$(LAB_PROFILE)" --mode prebuilt $(RUN)
 
 test: env-test ## Run every test.
-	@"$(VENV)/bin/python" -m pytest $(PYTEST)
+	@"$(VENV)/bin/python" -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 e2e: env ## Click through the site and JupyterLab in headless Chromium (E2E=live computes the notebooks).
 	@$(pick_python); "$$py" -P adaptlab/setup_env.py --venv "$(VENV)" --torch-index "$(TORCH_INDEX)" \

@@ -20,6 +20,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 DOCUMENT = "# The Saltmarket Rules\n\nA ferry across the Saltmarket costs 3 crowns.\n\n## Dusk\n\nFerries rest.\n"
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: more threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker begins one when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _no_lab_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the LAB_ variables of whoever runs it."""

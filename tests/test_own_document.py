@@ -14,6 +14,7 @@ from adaptlab.sections import NOTEBOOKS
 from config import ROOT
 
 WHERE = "../shared/data/basic-fantasy/Basic-Fantasy-RPG-Rules-r142.md"
+pytestmark = pytest.mark.slow
 QUESTIONS = ROOT / "tests" / "data" / "basic_fantasy.questions.jsonl"
 
 
@@ -36,7 +37,7 @@ def test_the_ladder_completes_live_on_another_document(tmp_path: Path) -> None:
         "LAB_OUTPUTS": str(tmp_path / "outputs"),
     }
     command = [sys.executable, "-m", "adaptlab.runner", "--profile", "mini", "--mode", "live", "--json"]
-    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=1500)
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=2400)
     assert ended.returncode == 0, ended.stderr[-3000:]
     told = json.loads(ended.stdout)
     states = {page["name"]: page["state"] for page in told["notebooks"]}
