@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adaptlab.files import atomic_write_json, exclusive, files_below, read_text, replace_folder, sha256_path, size_of
 from adaptlab.kinds import REGISTRY, artifact_of
@@ -44,6 +45,11 @@ class Manifest(BaseModel):
     revision: str | None
     artifacts: dict[str, Entry]
     notebooks: dict[str, float]
+    devices: dict[str, str] = Field(default_factory=dict)
+
+    def device_of(self, notebook: str) -> str:
+        """What computed a notebook's results."""
+        return self.devices.get(notebook, self.device)
 
 
 def capture(settings: Settings) -> Path:
@@ -160,14 +166,20 @@ def _copy(settings: Settings, staged: Path) -> None:
     for notebook, seconds in _timings(source).items():  # less than its steps: a run that found them done
         computed[notebook] = max(seconds, computed.get(notebook, 0))
     newest = max(records.values(), key=lambda record: record.date)
+    used = Counter(record.device for record in records.values())
+    devices = {
+        notebook: " and ".join(sorted({record.device for record in records.values() if record.notebook == notebook}))
+        for notebook in sorted({record.notebook for record in records.values()})
+    }
     manifest = Manifest(
         profile=settings.profile.name,
         document=settings.slug,
         date=today(),
-        device=newest.device,
+        device=used.most_common(1)[0][0],
         revision=newest.revision,
         artifacts=entries,
         notebooks=computed,
+        devices=devices,
     )
     atomic_write_json(staged / MANIFEST, manifest)
 

@@ -149,7 +149,9 @@ def measured_times(lab: Lab) -> pd.DataFrame:
             continue
         shared = {"profile": manifest.profile, "document": manifest.document}
         for name, seconds in sorted(manifest.notebooks.items()):
-            rows.append({**shared, "notebook": name, "minutes": round(seconds / 60, 1), "measured on": manifest.device})
+            rows.append(
+                {**shared, "notebook": name, "minutes": round(seconds / 60, 1), "measured on": manifest.device_of(name)}
+            )
     return pd.DataFrame(rows, columns=["profile", "document", "notebook", "minutes", "measured on"])
 
 
@@ -170,7 +172,9 @@ def _device_words(lab: Lab) -> str:
     if lab.settings.mode != "prebuilt":
         return provenance.device_text()
     manifest = read_manifest(lab.settings.prebuilt_dir)
-    return f"{manifest.device}, as captured on {manifest.date}" if manifest else "none: nothing was captured yet"
+    if not manifest:
+        return "none: nothing was captured yet"
+    return f"{manifest.device_of(lab.notebook)}, as captured on {manifest.date}"
 
 
 def _model_words(spec: config.ModelSpec) -> str:

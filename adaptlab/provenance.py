@@ -116,7 +116,7 @@ def device_text() -> str:
     import os
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU ({platform.machine()}, {cores} cores)"
+    return f"CPU ({platform.machine()}, {cores} {'core' if cores == 1 else 'cores'})"
 
 
 @functools.cache
