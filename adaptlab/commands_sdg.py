@@ -112,7 +112,7 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
     if obstacle:
         raise LabError(f"Nothing can be generated here: {obstacle}: name --endpoint and --model, or put that right.")
     arguments.max_tokens = arguments.max_tokens or lab.profile.reply_tokens
-    flow = synthesis.find_flow(arguments.flow or lab.profile.flow)
+    flow = synthesis.find_flow(arguments.flow or lab.settings.flow)
     name = arguments.flow if arguments.flow and "/" not in arguments.flow else flow.parent.name
     default = lab.settings.outputs_dir / "sdg" / lab.profile.name / lab.settings.slug / config.slugify(name)
     return Chosen(lab, flow, _seeds(lab, flow, arguments), arguments.out or default)

@@ -74,10 +74,10 @@ def facts(lab: Lab, text: str) -> list[Fact]:
     return benchmark.load_facts(path, text) if lab.settings.shipped_document and path.is_file() else []
 
 
-def chunks(lab: Lab, text: str) -> list[Chunk]:
-    """The document's chunks at the profile's size."""
+def chunks(lab: Lab, text: str, keep_furniture: bool = False) -> list[Chunk]:
+    """The document's chunks at the profile's size; contents and running heads only where they are to be kept."""
     size, overlap = lab.profile.chunk_chars, lab.profile.chunk_overlap
-    return documents.chunks(text, size, overlap, keep_furniture=lab.settings.keep_furniture)
+    return documents.chunks(text, size, overlap, keep_furniture=keep_furniture or lab.settings.keep_furniture)
 
 
 def index(lab: Lab, text: str) -> Index:
