@@ -180,7 +180,8 @@ def sdg_run(arguments: argparse.Namespace, _rest: list[str]) -> int:
                     bar.update()
         _write_rows(plan.rows(made.records), made.out / ROWS)
     value = _value(made, plan.survey(made.records)) | {"asked": asked["asked"], "kept from before": asked["cached"]}
-    show(arguments, value, f"{_told(value)}\nThe rows are in {made.out / ROWS}.")
+    checked = f"adaptlab sdg export --rows {made.out / ROWS} --out FOLDER checks and exports them"
+    show(arguments, value, f"{_told(value)}\nThe rows are in {made.out / ROWS}; {checked}.")
     return 1 if value["error"] else 0
 
 

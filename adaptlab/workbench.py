@@ -150,6 +150,23 @@ def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
     return generation.LocalGenerator(models.load(spec, lab.settings, adapter))
 
 
+def answered_again(lab: Lab, rows: pd.DataFrame) -> list[str]:
+    """What the judge answers to each row's question over its own passage; empty where a row asks nothing."""
+    from adaptlab.synthesis import reanswer_prompts
+
+    asked = reanswer_prompts(rows)
+    unique = sorted({prompt for prompt in asked if prompt})
+    with lab.progress(total=len(unique), desc="Answering again") as bar:
+        replies = generator(lab, "judge").generate(
+            [[{"role": "user", "content": prompt}] for prompt in unique],
+            max_tokens=lab.profile.sampling.max_new_tokens,
+            seeds=0,
+            on_item=lambda at, completions: bar.update(1),
+        )
+    said = {prompt: reply[0].text for prompt, reply in zip(unique, replies, strict=True)}
+    return [said.get(prompt, "") for prompt in asked]
+
+
 @contextmanager
 def teacher_endpoint(lab: Lab) -> Iterator[dict[str, Any]]:
     """Where the teacher answers, as SDG Hub wants to be told: the configured endpoint, else a server of our own."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import config
-
 from adaptlab.synthesis.accounting import (
     CHECKS,
     OUTCOMES,
@@ -59,6 +58,14 @@ from adaptlab.synthesis.seeds import seed_rows
 SHORT_FLOW = FLOWS_FOLDER / config.SHORT_FLOW / "flow.yaml"
 if TYPE_CHECKING:
     QA_FLOW: Path
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`QA_FLOW` is the flow of the profile and teacher in force, so that a notebook's cells suit every scale."""
+        if name != "QA_FLOW":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return find_flow(config.settings(need_document=False).flow)
+
 
 __all__ = [
     "Part",
@@ -120,10 +127,3 @@ __all__ = [
     "write_pairs_csv",
     "write_training_jsonl",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """`QA_FLOW` is the flow of the profile and teacher in force, so that a notebook's cells read alike at every scale."""
-    if name != "QA_FLOW":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return find_flow(config.settings(need_document=False).flow)

@@ -13,7 +13,7 @@ from config import LabError
 
 
 def opening_words(flow_path: Path) -> str:
-    """The first line of what a flow's first prompt file says to the teacher: words to edit, to see what an edit does."""
+    """The first line of what a flow's first prompt says to the teacher: words to edit, to see what an edit does."""
     import yaml
 
     [first, *_] = flows.prompt_files(flow_path)
