@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from adaptlab import documents, figures_synthesis, prompts, synthesis
 from adaptlab.schemas import Chunk
 from adaptlab.stats import wilson
 from adaptlab.synthesis.coverage import next_seed
+from adaptlab.synthesis.estimate import Usage, _wait_for
 from config import LabError
 
 CHUNKS = documents.chunks(DOCUMENT, 450)
@@ -251,6 +254,15 @@ def test_a_trial_measures_calls_tokens_and_pace_and_the_run_reuses_it(tmp_path: 
         synthesis.generate(synthesis.SHORT_FLOW, passages(10), **how)
         assert len(teacher.requests) == 10
         assert synthesis.trial(synthesis.SHORT_FLOW, passages(10), sample=4, **how)["seconds"] is None
+
+
+def test_counts_that_come_late_are_waited_for() -> None:
+    usage, reply = Usage(), SimpleNamespace(usage=None)
+    usage.add(reply)
+    late = threading.Timer(0.1, usage.add, [reply])
+    late.start()
+    _wait_for(usage, 1)
+    assert usage.calls == 2
 
 
 def test_an_estimate_scales_the_trial_and_names_money_only_with_a_price() -> None:
