@@ -45,6 +45,9 @@ def configure(verbs: Any) -> None:
     made.add_argument("--document", type=Path, help="with --rows: what they are about (LAB_DOCUMENT)")
     made.add_argument("--flow", help="with --rows: what made them, whose examples no row may repeat (the profile's)")
     made.add_argument("--again", action="store_true", help="with --rows: keep only what the judge answers alike again")
+    for name, what in (("--replay", "general skills"), ("--refusals", "questions that have to be declined")):
+        help_text = f"with --rows: so many of {what} for each row (0)"
+        made.add_argument(name, type=float, default=0.0, metavar="SHARE", help=help_text)
     made.add_argument("--formats", type=_formats, default=FORMATS, help=f"of {','.join(FORMATS)} (all)")
     made.add_argument("--split", action="store_true", help="deal the rows out 80/10/10, by fact")
     made.add_argument("--balance", choices=("under", "over"), help="as many training rows of every form or source")
@@ -70,8 +73,9 @@ def sdg_export(arguments: argparse.Namespace, _rest: list[str]) -> int:
     from adaptlab.files import atomic_write_text
     from adaptlab.synthesis import mixing
 
-    if (arguments.flow or arguments.again or arguments.document) and not arguments.rows:
-        raise LabError("--document, --flow and --again belong to --rows: name the rows of an adaptlab sdg run.")
+    belonging = ("document", "flow", "again", "replay", "refusals")
+    if not arguments.rows and (given := [f"--{name}" for name in belonging if getattr(arguments, name)]):
+        raise LabError(f"{given[0]} belongs to --rows: name the rows of an adaptlab sdg run.")
     if arguments.document:
         os.environ["LAB_DOCUMENT"] = str(arguments.document)
     lab = Lab(config.settings(), notebook="adaptlab sdg export")
@@ -143,8 +147,20 @@ def _of_run(lab: Lab, arguments: argparse.Namespace) -> tuple[pd.DataFrame, list
         raise LabError(f"{name} has no field {', '.join(missing)}: give a rows.jsonl that adaptlab sdg run wrote.")
     table = _checked(lab, rows, arguments)
     hashes = {path.name: files.sha256_path(path) for path in arguments.rows}
-    kept = synthesis.to_training_rows(table)
+    kept = _mixed(lab, synthesis.to_training_rows(table), arguments)
     return table, kept, dataset_card.Origin({}, files=hashes), f"from {', '.join(hashes)}"
+
+
+def _mixed(lab: Lab, rows: list[Row], arguments: argparse.Namespace) -> list[Row]:
+    """The rows with the stated shares of general ones, those that decline apart from the others."""
+    from adaptlab.miniature import skills
+    from adaptlab.synthesis import mixing
+
+    if not (arguments.replay or arguments.refusals):
+        return rows
+    declining, others = mixing.refusals_of(skills.replay_rows(4000, "replay"))
+    parts = [mixing.Part("replay", others, arguments.replay), mixing.Part("refusals", declining, arguments.refusals)]
+    return mixing.mix(rows, parts, seed=lab.settings.seeds.training)
 
 
 def _checked(lab: Lab, rows: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from fault_helpers import free_port, teaching, until
 from synthesis_helpers import FastServer, passages, scripted, truth
 
 from adaptlab import cli, prompts
+from adaptlab.scoring import is_refusal
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -100,7 +101,8 @@ def test_rows_of_a_run_are_checked_counted_and_exported(sdg: Command, document: 
         export = ["export", "--rows", str(rows), "--document", str(document), "--flow", "question_answer_rows"]
         code, output, _ = sdg(*export, "--out", str(tmp_path / "again"), "--again", "--formats", "messages")
     assert code == 0 and "20 rows were generated: 1 unfaithful, 1 unanswerable, 18 kept." in output
-    code, output, errors = sdg(*export, "--out", str(out), "--split", "--balance", "over")
+    shares = ["--replay", "1", "--refusals", "0.5"]
+    code, output, errors = sdg(*export, "--out", str(out), "--split", "--balance", "over", *shares)
     assert (code, errors) == (0, "")
     assert "20 rows were generated: 1 unfaithful, 19 kept." in output
     [rejected] = csv.DictReader((out / "rejected_rows.csv").read_text("utf-8").splitlines())
@@ -111,12 +113,18 @@ def test_rows_of_a_run_are_checked_counted_and_exported(sdg: Command, document: 
     card = (out / "README.md").read_text("utf-8")
     assert hashlib.sha256(rows.read_bytes()).hexdigest() in card and "unfaithful" in card
     assert "licence of the document | not stated" in card
+    lines = [line for path in out.glob("training_data.*.jsonl") for line in path.read_text("utf-8").splitlines()]
+    training = {row["id"]: row["completion"][0]["content"] for row in map(json.loads, lines)}
+    single = {name: said for name, said in training.items() if "-copy" not in name}
+    assert len(training) > len(single) == 19 + 19 + 9  # rows of the run, their shares of general skills and refusals
+    assert sum(is_refusal(said) for said in single.values()) == 9
     assert cli.main(["verify", "data", *map(str, [*out.glob("*.jsonl"), *out.glob("data/*.parquet")])]) == 0
     rows.write_text('{"question": "Why?", "answer": "So."}\n', "utf-8")
     code, output, errors = sdg(*export, "--out", str(tmp_path / "none"))
     assert code == 2 and "rows.jsonl has no field row_id, chunk_id" in errors and errors.count("\n") == 1
     code, _, errors = sdg("export", "--out", str(tmp_path / "none"), "--again")
     assert code == 2 and "belong to --rows" in errors and not (tmp_path / "none").exists()
+    assert sdg("export", "--out", str(tmp_path / "none"), "--refusals", "0.1")[0] == 2
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_next_run_asks_only_for_the_rest(

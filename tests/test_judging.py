@@ -197,7 +197,7 @@ def test_a_judge_that_an_injection_only_silences_has_raised_no_verdict(serve, ca
     def silenced(prompt):
         return "Hm." if parts(prompt)[0].endswith(judging.INJECTIONS) else careful(prompt)
 
-    found = calibrate(serve(silenced).judge, labelled, injections=True)
+    found = calibrate(serve(silenced).judge, labelled[:80], injections=True)
     assert found.injected.rate != found.injected.rate and found.resists and found.fault is None
 
 

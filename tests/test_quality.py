@@ -199,9 +199,6 @@ def test_few_shot_texts_count_on_both_sides(tmp_path):
     met = quality.contaminated_texts(shots, [asked("Who carries the lamp of the harbour tonight?")])
     assert met[["text", "question_id", "kind"]].values.tolist() == [["ask.yaml, turn 2", "q1", "equal"]]
     assert quality.contaminated_texts(quality.few_shot_texts(synthesis.SHORT_FLOW), [asked("Who rows?")]).empty
-    library = quality.few_shot_texts(synthesis.find_flow(synthesis.KNOWLEDGE_TUNING))
-    example = quality.contaminated_texts(library, [asked("For how many months is a library card valid?")])
-    assert example["text"].tolist() == ["icl_query_1"]
 
 
 def test_a_benchmark_question_among_the_real_rows_is_found(kept, names):
