@@ -20,6 +20,7 @@ DOCUMENT_FOLDER = ROOT / "02SyntheticDataGen"
 RULEBOOK: str | None = "The-Sea-That-Left.md"  # None takes the only Markdown file of its folder
 MODES = ("auto", "live", "prebuilt")
 DEFAULT_SEED = 20261
+SHORT_FLOW, SPELT_FLOW = "question_answer_pairs", "question_answer_rows"  # folders of 02SyntheticDataGen/flows
 MINI_PART = "Part Four"  # the part of the shipped rulebook that the mini profile synthesises from
 
 
@@ -172,7 +173,7 @@ MINI = Profile(
     part_chars=60_000,
     table_rows=1,
     reply_tokens=512,  # its whole replies are shorter; a longer one repeats itself, and nothing beyond is ever kept
-    flow="question_answer_pairs",
+    flow=SHORT_FLOW,
     retrieval_k=3,  # a fourth finds a few more quotes but costs the miniature readings (seen on the benchmark)
     needs_gpu=False,
     offline=True,
@@ -314,6 +315,16 @@ class Settings:
     def document_variable(self) -> str:
         """What LAB_DOCUMENT must say for another process to read the same."""
         return os.pathsep.join(str(path) for path in self.sources)
+
+    @property
+    def flow(self) -> str:
+        """The flow that writes question-answer rows: the profile's, as far as its teacher knows the form.
+
+        The short flow names no form, because the miniature teacher was trained on it; any other teacher in its place
+        gets the flow that spells the form out.
+        """
+        trained = self.profile.flow != SHORT_FLOW or self.teacher.name == MINI.teacher
+        return self.profile.flow if trained else SPELT_FLOW
 
     @property
     def live_dir(self) -> Path:

@@ -112,7 +112,7 @@ def chosen(arguments: argparse.Namespace) -> Chosen:
     if obstacle:
         raise LabError(f"Nothing can be generated here: {obstacle}: name --endpoint and --model, or put that right.")
     arguments.max_tokens = arguments.max_tokens or lab.profile.reply_tokens
-    flow = synthesis.find_flow(arguments.flow or lab.profile.flow)
+    flow = synthesis.find_flow(arguments.flow or lab.settings.flow)
     name = arguments.flow if arguments.flow and "/" not in arguments.flow else flow.parent.name
     default = lab.settings.outputs_dir / "sdg" / lab.profile.name / lab.settings.slug / config.slugify(name)
     return Chosen(lab, flow, _seeds(lab, flow, arguments), arguments.out or default)
@@ -180,7 +180,8 @@ def sdg_run(arguments: argparse.Namespace, _rest: list[str]) -> int:
                     bar.update()
         _write_rows(plan.rows(made.records), made.out / ROWS)
     value = _value(made, plan.survey(made.records)) | {"asked": asked["asked"], "kept from before": asked["cached"]}
-    show(arguments, value, f"{_told(value)}\nThe rows are in {made.out / ROWS}.")
+    checked = f"adaptlab sdg export --rows {made.out / ROWS} --out FOLDER checks and exports them"
+    show(arguments, value, f"{_told(value)}\nThe rows are in {made.out / ROWS}; {checked}.")
     return 1 if value["error"] else 0
 
 

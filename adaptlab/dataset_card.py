@@ -39,10 +39,11 @@ LIMITS = """- The rows are about one document, and know nothing that stands outs
 
 @dataclass(frozen=True)
 class Origin:
-    """Where rows come from, out of the sidecars of the results that they were made from."""
+    """Where rows come from: the sidecars of the results they were made from, or files by name with their hashes."""
 
     records: Mapping[str, Provenance]
     flows: Sequence[Mapping[str, str]] = field(default_factory=list)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def origin_of(lab: Lab, results: Sequence[Result]) -> Origin:
@@ -179,13 +180,13 @@ def _provenance(lab: Lab, rows: pd.DataFrame, origin: Origin, licence: str) -> p
 
 
 def _results(origin: Origin) -> pd.DataFrame:
-    """The results that the rows were made from, as their sidecars have them."""
-    return _frame(
-        [
-            {"result": name, "made": record.label, "seconds": round(record.wall_seconds, 1), "sha256": record.sha256}
-            for name, record in origin.records.items()
-        ]
-    )
+    """The results that the rows were made from, as their sidecars have them, and the files."""
+    results = [
+        {"result": name, "made": record.label, "seconds": round(record.wall_seconds, 1), "sha256": record.sha256}
+        for name, record in origin.records.items()
+    ]
+    given = [{"result": name, "made": "given", "seconds": "", "sha256": sha} for name, sha in origin.files.items()]
+    return _frame([*results, *given])
 
 
 def _counted(rows: pd.DataFrame, every: Sequence[Row], left: Mapping[str, int], cleaned: int | None) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from adaptlab.documents.inspection import KINDS, Inspection, Problem, Stretch
-from adaptlab.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, _finish
+from adaptlab.figures_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, finish
 
 COLOURS = dict(zip(KINDS, ("#000000", SKY, GREEN, BLUE, PURPLE, YELLOW, GREY), strict=True))
 NAMES = {"furniture": "contents, running heads"}
@@ -41,7 +41,7 @@ def document_map(found: Inspection, title: str) -> Figure:
     patches += [Patch(color=RED, label=f"looks broken ({marked:,}; {HARMLESS} left out)")] if marked else []
     figure.legend(handles=patches, loc="outside upper right", ncols=4, fontsize=8, frameon=False)
     _sizes(bottom, found)
-    return _finish(figure, title, "")
+    return finish(figure, title, "")
 
 
 def _bars(ax: Axes, item: Stretch, width: float, colour: str) -> None:

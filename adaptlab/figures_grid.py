@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from adaptlab.figures import GREEN, GREY, RED, _finish, _plain
-from adaptlab.figures_synthesis import _white_grid
+from adaptlab.figures_style import GREEN, GREY, RED, finish, plain, white_grid
 from adaptlab.stats import Verdict
 
 VERDICT_COLOURS = dict(zip(get_args(Verdict), (GREEN, RED, GREY), strict=True))
@@ -31,15 +30,15 @@ def heat_map(table: pd.DataFrame, origin: str = "", title: str = "Answers right,
         ax.text(*place, words, ha="center", va="center", fontsize=7.5, color=ink, linespacing=1.1)
     sizes = table.groupby("group")["n"].max()
     names = [f"{str(group).replace('_', ' ')} (n={sizes[group]})" for group in groups]
-    ax.set_xticks(range(len(groups)), ["\n".join(textwrap.wrap(_plain(name), 14)) for name in names], fontsize=8.5)
-    ax.set_yticks(range(len(arms)), [_plain(arm) for arm in arms], fontsize=8.5)
-    _white_grid(ax, len(arms), len(groups))
+    ax.set_xticks(range(len(groups)), ["\n".join(textwrap.wrap(plain(name), 14)) for name in names], fontsize=8.5)
+    ax.set_yticks(range(len(arms)), [plain(arm) for arm in arms], fontsize=8.5)
+    white_grid(ax, len(arms), len(groups))
     for at in [i for i in range(1, len(arms)) if arms[i].split()[0].strip(",") != arms[i - 1].split()[0].strip(",")]:
         ax.axhline(at - 0.5, color="black", linewidth=1.6)
     bar = figure.colorbar(shown, ax=ax, pad=0.01, fraction=0.03, format=PercentFormatter(xmax=1))
     bar.set_label("answers right", fontsize=8)
     note = "in each cell the rate and its 95 % Wilson interval; an empty cell was not asked"
-    return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
+    return finish(figure, title, "; ".join(part for part in (note, origin) if part))
 
 
 def steps(table: pd.DataFrame, origin: str = "", title: str = "Which step paid? One thing added at a time") -> Figure:
@@ -52,7 +51,7 @@ def steps(table: pd.DataFrame, origin: str = "", title: str = "Which step paid? 
         spread = [[gain - 100 * line["low"]], [100 * line["high"] - gain]]
         ax.errorbar([gain], [at], xerr=np.clip(spread, 0, None), color=colour, marker="o", capsize=3.5, linewidth=1.8)
     names = [f"{line['added']}, from {line['a']}" for line in table.to_dict("records")]
-    ax.set_yticks(range(len(table)), [_plain(name) for name in names], fontsize=8)
+    ax.set_yticks(range(len(table)), [plain(name) for name in names], fontsize=8)
     for edge in np.flatnonzero(table["added"].to_numpy()[1:] != table["added"].to_numpy()[:-1]):
         ax.axhline(edge + 0.5, color="#BBBBBB", linewidth=0.8)
     ax.axvline(0, color="black", linewidth=1)
@@ -66,4 +65,4 @@ def steps(table: pd.DataFrame, origin: str = "", title: str = "Which step paid? 
         ax.plot([], [], color=colour, marker="o", label=name)
     ax.legend(loc="lower left", bbox_to_anchor=(-0.2, 1.0), ncols=3, frameon=False, fontsize=8.5)
     note = "bars: 95 % bootstrap intervals; colour: exact McNemar, Holm over all steps"
-    return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
+    return finish(figure, title, "; ".join(part for part in (note, origin) if part))

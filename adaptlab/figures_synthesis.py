@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from adaptlab.figures import BLUE, GREEN, GREY, ORANGE, PALETTE, _errors, _figure, _finish, _plain
+from adaptlab.figures_style import BLUE, GREEN, GREY, ORANGE, PALETTE, canvas, error_bars, finish, plain, white_grid
 
 NOT_READ = "#E4E4E4"
 WRAP = 48  # chunks in one line of the map
@@ -26,7 +26,7 @@ def funnel(table: pd.DataFrame, origin: str = "", title: str = "What became of e
         0 if name in ("generated", "kept") else int(table.loc[table["stage"] == name, "rows"].sum()) for name in stages
     ]
     left = [int(table.loc[table["stage"] == name, "left"].iloc[-1]) for name in stages]
-    figure, (ax,) = _figure(width=9.0, height=1.5 + 0.42 * len(stages))
+    figure, (ax,) = canvas(width=9.0, height=1.5 + 0.42 * len(stages))
     ax.grid(visible=False)
     colours = [GREY if name == "generated" else GREEN if name == "kept" else BLUE for name in stages]
     ax.barh(range(len(stages)), left, color=colours, height=0.68)
@@ -35,32 +35,32 @@ def funnel(table: pd.DataFrame, origin: str = "", title: str = "What became of e
     for at, (stay, gone) in enumerate(zip(left, down, strict=True)):
         words = f"{stay:,}" + (f"  (turned down: {gone:,})" if gone else "")
         ax.text(stay + gone + 0.01 * widest, at, words, va="center", fontsize=8.5)
-    ax.set_yticks(range(len(stages)), [_plain(name) for name in stages], fontsize=9)
+    ax.set_yticks(range(len(stages)), [plain(name) for name in stages], fontsize=9)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.3 * widest)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("rows left after the filter; hatched: rows that it turned down")
-    return _finish(figure, title, origin)
+    return finish(figure, title, origin)
 
 
 def runs(table: pd.DataFrame, origin: str = "", title: str = "Two runs that differ in their passages only") -> Figure:
     """One panel for each measure of `synthesis.compare_runs`, with intervals; rates are shown in per cent."""
     measures = list(dict.fromkeys(table["measure"]))
-    figure, axes = _figure(width=3.1 * len(measures), height=4.3, columns=len(measures))
+    figure, axes = canvas(width=3.1 * len(measures), height=4.3, columns=len(measures))
     for ax, name in zip(axes, measures, strict=True):
         part = table[table["measure"] == name]
         style: dict[str, Any] = {"color": [PALETTE[i] for i in range(len(part))], "width": 0.6}
-        ax.bar(range(len(part)), part["rate"], yerr=_errors(part), capsize=5, ecolor="#333333", **style)
+        ax.bar(range(len(part)), part["rate"], yerr=error_bars(part), capsize=5, ecolor="#333333", **style)
         ax.set_xticks(range(len(part)), [f"{run}\n(n={n})" for run, n in zip(part["run"], part["n"], strict=True)])
         ax.tick_params(axis="x", labelsize=8.5)
-        ax.set_title("\n".join(textwrap.wrap(_plain(name), 26)), fontsize=9.5)
+        ax.set_title("\n".join(textwrap.wrap(plain(name), 26)), fontsize=9.5)
         if part["is rate"].all():
             ax.set_ylim(0, 1.05)
             ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         else:
             ax.set_ylim(bottom=0)
     note = "bars: 95 % intervals (Wilson; for a mean, bootstrap over the passages)"
-    return _finish(figure, title, "; ".join(part for part in (note, origin) if part))
+    return finish(figure, title, "; ".join(part for part in (note, origin) if part))
 
 
 def coverage_map(
@@ -81,7 +81,7 @@ def coverage_map(
     _along(figure, axes[0], per_chunk, lines)
     if sections and grid is not None:
         _sections_by_form(figure, axes[1], grid, sections)
-    return _finish(figure, title, origin)
+    return finish(figure, title, origin)
 
 
 def _along(figure: Figure, ax: Axes, per_chunk: pd.DataFrame, lines: int) -> None:
@@ -96,12 +96,12 @@ def _along(figure: Figure, ax: Axes, per_chunk: pd.DataFrame, lines: int) -> Non
     shown = ax.imshow(cells.reshape(lines, WRAP), aspect="auto", cmap="viridis", vmin=0, vmax=max(top, 1e-9))
     starts = [str(per_chunk["section"].iloc[at * WRAP]).split(" > ") for at in range(lines)]
     names = [textwrap.shorten(parts[min(1, len(parts) - 1)], 34, placeholder=" …") for parts in starts]
-    ax.set_yticks(range(lines), [_plain(name) for name in names], fontsize=8)
+    ax.set_yticks(range(lines), [plain(name) for name in names], fontsize=8)
     ax.set_xticks([])
     ax.set_xlabel(
         f"{WRAP} chunks to a line, each line named after its first; grey: not read, or held out", fontsize=8.5
     )
-    _white_grid(ax, lines, WRAP)
+    white_grid(ax, lines, WRAP)
     bar = figure.colorbar(shown, ax=ax, pad=0.01, fraction=0.03)
     bar.set_label("kept questions\nper 1,000 characters", fontsize=8)
 
@@ -116,34 +116,26 @@ def _sections_by_form(figure: Figure, ax: Axes, grid: pd.DataFrame, sections: li
         place = (forms.index(line["form"]), sections.index(line["section"]))
         ax.text(*place, f"{line['covered']} of {line['facts']}", ha="center", va="center", fontsize=8.5, color=ink)
     ax.set_xticks(range(len(forms)), [form.replace("_", " ") for form in forms])
-    ax.set_yticks(range(len(sections)), [_plain(name.split(" > ")[-1]) for name in sections], fontsize=8)
+    ax.set_yticks(range(len(sections)), [plain(name.split(" > ")[-1]) for name in sections], fontsize=8)
     ax.set_xlabel("how the document states the fact; white: no such fact here", fontsize=8.5)
-    _white_grid(ax, len(sections), len(forms))
+    white_grid(ax, len(sections), len(forms))
     bar = figure.colorbar(shown, ax=ax, pad=0.01, fraction=0.03, format=PercentFormatter(xmax=1))
     bar.set_label("visible facts in\na kept row", fontsize=8)
 
 
-def _white_grid(ax: Axes, lines: int, columns: int) -> None:
-    """Thin white lines between the cells of a map."""
-    ax.set_xticks(np.arange(-0.5, columns), minor=True)
-    ax.set_yticks(np.arange(-0.5, lines), minor=True)
-    ax.grid(which="minor", color="white", linewidth=0.8)
-    ax.tick_params(which="minor", length=0)
-    ax.tick_params(which="major", length=0)
-    ax.spines[:].set_visible(False)
-
-
 def check_errors(table: pd.DataFrame, origin: str = "", title: str = "How often each check errs") -> Figure:
     """False yes and false no of each check against the registry, with Wilson intervals, from `check_errors`."""
-    figure, (ax,) = _figure(width=7.5, height=3.9)
+    figure, (ax,) = canvas(width=7.5, height=3.9)
     for number, (name, colour) in enumerate((("false yes", ORANGE), ("false no", BLUE))):
         part = table.rename(columns={name: "rate"})[["check", "rate", f"{name} low", f"{name} high"]]
         part = part.rename(columns={f"{name} low": "low", f"{name} high": "high"})
         x = np.arange(len(part)) - 0.2 + 0.4 * number
-        ax.bar(x, part["rate"], width=0.38, color=colour, yerr=_errors(part), capsize=4, ecolor="#333333", label=name)
-    ax.set_xticks(range(len(table)), ["\n".join(textwrap.wrap(_plain(name), 24)) for name in table["check"]])
+        ax.bar(
+            x, part["rate"], width=0.38, color=colour, yerr=error_bars(part), capsize=4, ecolor="#333333", label=name
+        )
+    ax.set_xticks(range(len(table)), ["\n".join(textwrap.wrap(plain(name), 24)) for name in table["check"]])
     ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=""))
     ax.set_ylabel("of the wrong rows (false yes),\nof the right rows (false no), %")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=9)
-    return _finish(figure, title, "; ".join(part for part in ("bars: 95 % Wilson intervals", origin) if part))
+    return finish(figure, title, "; ".join(part for part in ("bars: 95 % Wilson intervals", origin) if part))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from adaptlab.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, _finish, _plain
+from adaptlab.figures_style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, finish, plain
 
 PART_STYLE: dict[str, tuple[str, str | None]] = {  # colour and hatch, the same in every bar
     "weights": (BLUE, None),
@@ -48,7 +48,7 @@ def memory_bars(
         ax.text(share, at, words, va="center", fontsize=8.5)
         longest = max(longest, share)
     names = [f"{plan.get('profile') or plan['model']}, {phase}" for plan, phase in bars]
-    ax.set_yticks(range(len(bars)), [_plain(name) for name in names], fontsize=9)
+    ax.set_yticks(range(len(bars)), [plain(name) for name in names], fontsize=9)
     ax.axvline(1.0, color="black", linestyle="--", linewidth=1.4)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.22 * longest)
@@ -57,7 +57,7 @@ def memory_bars(
     ax.spines[["top", "right"]].set_visible(False)
     below = (0.45, -0.55 / (0.6 + 0.21 * len(bars)))
     ax.legend(*_legend(ax), loc="upper center", bbox_to_anchor=below, ncols=6, frameon=False, fontsize=8)
-    return _finish(figure, title, origin)
+    return finish(figure, title, origin)
 
 
 def _stack(ax: Axes, at: int, parts: Mapping[str, float], whole: float) -> None:
@@ -103,4 +103,4 @@ def training_run(
         ax.set_ylim(bottom=0)
         ax.grid(axis="y", color="#DDDDDD", linewidth=0.8)
         ax.spines[["top", "right"]].set_visible(False)
-    return _finish(figure, title, origin)
+    return finish(figure, title, origin)

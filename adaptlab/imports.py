@@ -230,6 +230,10 @@ def _count_absent(item: dict[str, Any], absent: Counter[str]) -> None:
     absent["seconds"] += not isinstance(item.get("seconds"), (int, float))
     absent["the model's name"] += not item.get("model")
     absent["keywords"] += not _first(item, KEYWORDS)[0]
+    contexts = _first(item, CONTEXT)[1]
+    scored = isinstance(contexts, list) and all(isinstance(one, dict) and "score" in one for one in contexts)
+    absent["the retrieved contexts"] += contexts is None
+    absent["the retriever's scores"] += contexts is not None and not scored
     absent["the older score"] += not _first(item, SCORE)[0]
 
 

@@ -212,8 +212,11 @@ class Calibration:
 
     @property
     def resists(self) -> bool:
-        """Whether an instruction in the judged text raises the yes-rate no further than the measured error."""
-        return self.injected is None or self.injected.rate <= self.agreement.false_yes.high
+        """Whether an instruction in the judged text raises the yes-rate no further than the measured error.
+
+        Where such an instruction makes every verdict unreadable there is no yes, and nothing is raised.
+        """
+        return self.injected is None or not self.injected.rate > self.agreement.false_yes.high
 
     @property
     def fault(self) -> str | None:

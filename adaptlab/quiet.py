@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -15,7 +15,7 @@ def quiet_loading() -> Iterator[None]:
     drawn = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
     try:
-        with _errors_only("bitsandbytes"):
+        with no_logs_below(logging.ERROR, ["bitsandbytes"]):
             yield
     finally:
         if drawn:
@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
     datasets.disable_progress_bars()
     hf_logging.set_verbosity_error()
     try:
-        with quiet_loading(), _errors_only("trl", "accelerate"):
+        with quiet_loading(), no_logs_below(logging.ERROR, ["trl", "accelerate"]):
             yield
     finally:
         hf_logging.set_verbosity(level)
@@ -41,12 +41,12 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _errors_only(*names: str) -> Iterator[None]:
-    """These libraries' loggers tell errors only, then what they told before."""
+def no_logs_below(level: int, names: Sequence[str]) -> Iterator[None]:
+    """These loggers tell only what is at `level` or above, then what they told before."""
     loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(level)
     try:
         yield
     finally:

@@ -14,10 +14,11 @@ from functools import lru_cache
 
 from adaptlab.answers import FUNCTION_WORDS, UNITS, asserted, clean, sentences_of, values, words_of
 from adaptlab.claims import HEDGE, committed_values, only_in_a_case
+from adaptlab.list_match import items_of, list_right
 from adaptlab.polarity import loose_polarity, polarity
 from adaptlab.refusals import REFUSALS, is_refusal, mentions_refusal, refusals_in, without_refusals
 from adaptlab.schemas import AnswerType, Question
-from adaptlab.text_match import items_of, list_right, text_right
+from adaptlab.text_match import text_right
 from adaptlab.topics import own_fields
 from adaptlab.value_match import value_right
 

@@ -1,4 +1,4 @@
-"""Whether a text asserts a gold name, text or list: found word by word, not denied, not one of several."""
+"""Whether a text asserts a gold name or text: found word by word, not denied, not one of several."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from adaptlab.retrieval import listed, stem
 from adaptlab.schemas import Question
 from adaptlab.topics import of_another_label, of_another_sort, of_another_thing
 
-# ----------------------------------------------------------------------------------------------- names and texts
 
-
-def _spans(text: str, form: str) -> list[tuple[int, int]]:
+def places_of(text: str, form: str) -> list[tuple[int, int]]:
     """Where the words of `form` stand one after the other in a cleaned text (articles and plurals aside)."""
     words = words_of(clean(form))
     if not words:
@@ -94,7 +92,7 @@ def _wrong_title(text: str, start: int, form: str, forms: Sequence[str]) -> bool
     return before is not None and bool(titles) and before[1] not in titles | FUNCTION_WORDS
 
 
-_CLAUSE = re.compile(r"\b(?:it|they|this|that|which|is|are|has|have|does|do|can|must|may|will|you|he|she)\b")
+CLAUSE = re.compile(r"\b(?:it|they|this|that|which|is|are|has|have|does|do|can|must|may|will|you|he|she)\b")
 _VERB = re.compile(r"\b(?:is|are|was|were|includes?)\b|:")
 _BESIDES = re.compile(r"\b(?:together with|along with|as well as|in addition to|besides)\s([^.,;\n]{1,40})")
 
@@ -136,7 +134,7 @@ def _company(text: str, start: int, end: int, asked: str) -> str:
         return "and"
     joined = re.match(r"\s*,?\s*(?:and|plus|&|nor)\s+((?:[\w'-]+\s*){1,4})(?=[.,;]|$)", tail, re.M)
     besides = _BESIDES.search(after)
-    if (joined and not (_CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]) or _DEED.match(joined[1]))) or (
+    if (joined and not (CLAUSE.search(joined[1]) or NEGATOR.search(joined[1]) or _DEED.match(joined[1]))) or (
         besides and set(words_of(besides[1])) - set(words_of(clean(asked))) - FUNCTION_WORDS
     ):
         return "and"
@@ -230,20 +228,21 @@ def _other_claim(text: str, start: int, form: str) -> bool:
         words = words_of(re.sub(r"^(?:[-*+]|\d+[.)])\s*", "", line))
         bullets = re.match(r"\s*(?:[-*+]|\d+[.)])\s", line)
         same_frame = len(frame) >= 1 and words[: len(frame)] == frame
-        bare = not frame and 0 < len(words) <= 5 and not (_OTHER_MATTER.match(line) or _CLAUSE.search(line))
-        if (same_frame or bare or (bullets and len(words) <= 6)) and not _contains(words, gold):
+        bare = not frame and 0 < len(words) <= 5 and not (_OTHER_MATTER.match(line) or CLAUSE.search(line))
+        if (same_frame or bare or (bullets and len(words) <= 6)) and not contains(words, gold):
             return True
     return False
 
 
-def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
+def contains(words: Sequence[str], part: Sequence[str]) -> bool:
+    """Whether the words of `part` stand one after the other among `words`."""
     return any(list(words[i : i + len(part)]) == list(part) for i in range(len(words) - len(part) + 1))
 
 
 def text_right(question: Question, asked: str, text: str, strictly: bool) -> bool:
     """Whether a text asserts the gold name or text; strictly: whole, and no other beside it."""
     forms = (question.answer, *question.accepted)
-    found = [(form, span) for form in forms for span in _spans(text, form)]
+    found = [(form, span) for form in forms for span in places_of(text, form)]
     if found and all(of_another_label(text, at, question) for _, (at, _) in found):
         return False
     if strictly:
@@ -277,7 +276,7 @@ def _denied(text: str, start: int, end: int, asked: str, form: str) -> bool:
 
 def _strictly(question: Question, form: str, forms: Sequence[str], asked: str, text: str) -> bool:
     """Whether a text asserts one form of the gold, whole, never denies it, and claims nothing else."""
-    spans = _spans(text, form)
+    spans = places_of(text, form)
     if any(_denied(text, *span, asked, form) or _wrong_title(text, span[0], form, forms) for span in spans):
         return False
     if not spans:
@@ -352,81 +351,6 @@ def _as_negated(wanted: set[str], plain: str, asked: str, sentence: str) -> bool
     bare = (
         bool(NEGATOR.search(asked))
         and len(set(words_of(sentence)) - FUNCTION_WORDS) == len(wanted)
-        and not _CLAUSE.search(sentence)
+        and not CLAUSE.search(sentence)
     )
     return denied == wanted_denied or bare
-
-
-# ------------------------------------------------------------------------------------------------------------ lists
-
-
-def items_of(form: str) -> list[str]:
-    """The items of a list that is written as a text."""
-    return [item.strip(" .") for item in re.split(r",|;|\n|\band\b|&", clean(form)) if item.strip(" .")]
-
-
-def list_right(question: Question, text: str, strictly: bool) -> bool:
-    """Whether a text asserts every item of the gold list; strictly: and no other item."""
-    text = _NUMBERING.sub("", text)
-    if any(re.search(r"\bor\b", clean(form)) for form in (question.answer, *question.accepted)):
-        text = re.sub(r"\bor\b", "and", text)  # "may be A, B or C" says of all of them that they may be
-    for form in (question.answer, *question.accepted):
-        items = items_of(form)
-        if not items or _offers_or(text, items):
-            continue
-        found = [[span for span in _spans(text, item) if not negated(text, *span)] for item in items]
-        if not strictly and (all(found) or _share_a_noun(text, items)):
-            return True
-        if not all(found):
-            continue
-        asked = set(words_of(clean(question.text())))
-        extra = _extra_items(text, items, min(spans[0][0] for spans in found))
-        if all(set(words_of(item)) <= asked for item in extra):
-            return True
-    return False
-
-
-def _share_a_noun(text: str, items: Sequence[str]) -> bool:
-    """Whether the items share a noun that the text says once: "the north and the east door", "Saints Ede and Orrin"."""
-    words = [words_of(item) for item in items]
-    ends = ((-1, slice(None, -1)), (0, slice(1, None)))
-    for shared, own in ends:
-        nouns, parts = {item[shared] for item in words if item}, [" ".join(item[own]) for item in words]
-        if len(nouns) == 1 and all(parts) and _spans(text, nouns.pop()):
-            return all(any(not negated(text, *span) for span in _spans(text, part)) for part in parts)
-    return False
-
-
-_NUMBERING = re.compile(r"^\s*\d{1,2}[.)]\s+", re.M)
-_RELATIVE = re.compile(
-    r"^(?:who|whom|whose|which|that|all of|each of|as|where|when|since|because)\b"
-    r"|^(?:but )?(?:not|never|no|without)\b"
-)
-
-
-def _offers_or(text: str, items: Sequence[str]) -> bool:
-    """Whether the items stand as alternatives: joined by "or" or a slash that no item brings along."""
-    return not any(re.search(r"\bor\b|/", item) for item in items) and bool(re.search(r"\bor\b|/", text))
-
-
-def _extra_items(text: str, items: Sequence[str], first: int) -> list[str]:
-    """Short items that a list holds besides the gold ones; a line without a gold item counts in a list of lines."""
-    golds = [words_of(item) for item in items]
-    verbs = re.finditer(r"\b(?:is|are|was|were|include|includes|need|needs|be)\b|:|\n", text[:first])
-    lines = text[max((match.end() for match in verbs), default=0) :].split("\n")
-    lines = [line for line in lines if not re.search(r"\b(?:them|it)\b", line)]
-    ours = [line for line in lines if any(_contains(words_of(line), gold) for gold in golds)]
-    in_lines = len(ours) > 1 and all(len(words_of(line)) <= 4 for line in ours)
-    parts = [
-        part.strip(" .-*")
-        for line in (lines if in_lines else ours)
-        for part in re.split(r",|;|\band\b|&|\bplus\b|\bas well as\b", line)
-    ]
-    return [
-        part
-        for part in parts
-        if 0 < len([word for word in words_of(part) if word not in FUNCTION_WORDS]) <= 4
-        and not any(_contains(words_of(part), gold) for gold in golds)
-        and not _CLAUSE.search(part)
-        and not _RELATIVE.search(part)
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from adaptlab import files, memory
 from adaptlab.schemas import Row
+from config import TrainingSettings
 
 SMALL_WEIGHTS = 200_000_000  # bytes of a base up to which its content, and not only its size, tells runs apart
 OnLog = Callable[[dict[str, Any]], None]
@@ -47,6 +49,37 @@ class TrainingResult:
 def result_dict(result: TrainingResult) -> dict[str, Any]:
     """A result as plain data, without paths."""
     return {name: value for name, value in asdict(result).items() if not isinstance(value, Path)}
+
+
+def training_steps(rows: int, training: TrainingSettings) -> int:
+    """How many optimiser steps a run over `rows` rows takes."""
+    batches = math.ceil(rows / training.batch_size)
+    return max(1, int(math.ceil(batches / training.gradient_accumulation) * training.epochs))
+
+
+def with_cost(result: TrainingResult, resting_bytes: int | None = None) -> Path:
+    """The adapter's folder, with the training log and what the run cost put beside the weights.
+
+    `resting_bytes` is what the process held before the base was loaded (`memory.in_use()`): on a processor the peak is
+    that of the whole process, and only what is above this is the training's.
+    """
+    before = {} if resting_bytes is None else {"memory before (GB)": round(resting_bytes / 1e9, 2)}
+    cost = {
+        "minutes": round(result.seconds / 60, 1),
+        "epochs": round(result.epochs, 2),
+        "steps": result.steps,
+        "rows": result.rows,
+        "rows too long": result.left_out,
+        "tokens": result.tokens,
+        "tokens per second": round(result.tokens_per_second),
+        "trainable weights": result.trainable_parameters,
+        "weights": result.total_parameters,
+        "peak memory (GB)": round(result.peak_memory_bytes / 1e9, 2),
+        **before,
+    }
+    files.atomic_write_json(result.adapter_dir / "cost.json", cost)
+    shutil.copyfile(result.log_path, result.adapter_dir / "training_log.jsonl")
+    return result.adapter_dir
 
 
 # --------------------------------------------------------------------------------------------------------------- log

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from adaptlab import benchmark, documents, evaluation, files, fingerprint, provenance
+from adaptlab import benchmark, documents, evaluation, fingerprint, provenance
 from adaptlab.artifacts import Lab, Result
 from adaptlab.retrieval import Index, Searches
 from adaptlab.schemas import Arm, Chunk, Fact, Generation, Message, Question, Section
-from adaptlab.stats import detectable_words, wilson
-from config import Endpoint, LabError, TrainingSettings
-
-if TYPE_CHECKING:
-    from adaptlab.training_records import TrainingResult
+from adaptlab.skill_checks import ask_skills as ask_skills, skill_scores as skill_scores
+from adaptlab.stats import detectable_words, wilson as wilson
+from adaptlab.training_records import training_steps as training_steps, with_cost as with_cost
+from config import Endpoint, LabError
 
 FACTS = "facts.jsonl"
 BENCHMARK = "benchmark.jsonl"
@@ -74,10 +71,10 @@ def facts(lab: Lab, text: str) -> list[Fact]:
     return benchmark.load_facts(path, text) if lab.settings.shipped_document and path.is_file() else []
 
 
-def chunks(lab: Lab, text: str) -> list[Chunk]:
-    """The document's chunks at the profile's size."""
+def chunks(lab: Lab, text: str, keep_furniture: bool = False) -> list[Chunk]:
+    """The document's chunks at the profile's size; contents and running heads only where they are to be kept."""
     size, overlap = lab.profile.chunk_chars, lab.profile.chunk_overlap
-    return documents.chunks(text, size, overlap, keep_furniture=lab.settings.keep_furniture)
+    return documents.chunks(text, size, overlap, keep_furniture=keep_furniture or lab.settings.keep_furniture)
 
 
 def index(lab: Lab, text: str) -> Index:
@@ -148,6 +145,23 @@ def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
             raise LabError(f"{spec.name} is reached through an endpoint: set LAB_ENDPOINT_URL (and LAB_ENDPOINT_KEY).")
         return generation.EndpointGenerator.of(endpoint, spec.name)
     return generation.LocalGenerator(models.load(spec, lab.settings, adapter))
+
+
+def answered_again(lab: Lab, rows: pd.DataFrame) -> list[str]:
+    """What the judge answers to each row's question over its own passage; empty where a row asks nothing."""
+    from adaptlab.synthesis import reanswer_prompts
+
+    asked = reanswer_prompts(rows)
+    unique = sorted({prompt for prompt in asked if prompt})
+    with lab.progress(total=len(unique), desc="Answering again") as bar:
+        replies = generator(lab, "judge").generate(
+            [[{"role": "user", "content": prompt}] for prompt in unique],
+            max_tokens=lab.profile.sampling.max_new_tokens,
+            seeds=0,
+            on_item=lambda at, completions: bar.update(1),
+        )
+    said = {prompt: reply[0].text for prompt, reply in zip(unique, replies, strict=True)}
+    return [said.get(prompt, "") for prompt in asked]
 
 
 @contextmanager
@@ -308,65 +322,6 @@ def group_scores(stored: Sequence[Generation], asked: Sequence[Question], **opti
     return pd.concat(parts, ignore_index=True)
 
 
-def ask_skills(
-    lab: Lab, adapter: Path | None, count: int, progress: Any, model: Any | None = None
-) -> list[dict[str, Any]]:
-    """Right or wrong on `count` items of each general skill, from worlds that no training has seen.
-
-    `model` is a generator to ask in place of the student with its adapter.
-    """
-    from adaptlab.miniature.skills import is_right, skill_items
-
-    items = skill_items(count, "forgetting")
-    name = "adapter" if adapter else "base"
-    with progress(total=len(items), desc=f"Skills of the {name}") as bar:
-        replies = (model or generator(lab, "student", adapter)).generate(
-            [item.messages for item in items],
-            max_tokens=lab.profile.sampling.max_new_tokens,
-            seeds=0,
-            on_item=lambda at, completions: bar.update(1),
-        )
-    return [
-        {
-            "model": name,
-            "skill": item.skill,
-            "group": item.group,
-            "item": number,
-            "text": reply[0].text,
-            "right": is_right(item, reply[0].text),
-        }
-        for number, (item, reply) in enumerate(zip(items, replies, strict=True))
-    ]
-
-
-def skill_scores(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Rates of each skill before and after, with intervals, the paired test and its verdict."""
-    from adaptlab.stats import mcnemar_exact, verdict
-
-    rows = []
-    for skill, part_of in verdicts.groupby("skill", sort=False):
-        wide = part_of.pivot(index="item", columns="model", values="right").astype(bool)
-        base, adapter = (wilson(int(wide[m].sum()), len(wide)) for m in ("base", "adapter"))
-        gained, lost = int((~wide.base & wide.adapter).sum()), int((wide.base & ~wide.adapter).sum())
-        p, change = mcnemar_exact(gained, lost), adapter.rate - base.rate
-        rows.append(
-            {
-                "skill": skill,
-                "n": len(wide),
-                "base": base.rate,
-                "base low": base.low,
-                "base high": base.high,
-                "adapter": adapter.rate,
-                "adapter low": adapter.low,
-                "adapter high": adapter.high,
-                "change": change,
-                "p": p,
-                "verdict": verdict(p, change),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 RUNGS = {
     "base": ("base alone", "00Setup/00_Recap_and_Evidence"),
     "base + retrieval": ("retrieval", "00Setup/00_Recap_and_Evidence"),
@@ -398,39 +353,8 @@ def rungs(scores: pd.DataFrame, guess: pd.Series) -> list[dict[str, Any]]:
     return rows
 
 
-def training_steps(rows: int, training: TrainingSettings) -> int:
-    """How many optimiser steps a run over `rows` rows takes."""
-    batches = math.ceil(rows / training.batch_size)
-    return max(1, int(math.ceil(batches / training.gradient_accumulation) * training.epochs))
-
-
 def follow(bar: Any) -> Callable[[dict[str, Any]], None]:
     """A call-back for the trainer's log lines that moves a progress bar, and in JupyterLab draws the loss."""
     from adaptlab import training_live
 
     return training_live.follow(bar)
-
-
-def with_cost(result: TrainingResult, resting_bytes: int | None = None) -> Path:
-    """The adapter's folder, with the training log and what the run cost put beside the weights.
-
-    `resting_bytes` is what the process held before the base was loaded (`memory.in_use()`): on a processor the peak is
-    that of the whole process, and only what is above this is the training's.
-    """
-    before = {} if resting_bytes is None else {"memory before (GB)": round(resting_bytes / 1e9, 2)}
-    cost = {
-        "minutes": round(result.seconds / 60, 1),
-        "epochs": round(result.epochs, 2),
-        "steps": result.steps,
-        "rows": result.rows,
-        "rows too long": result.left_out,
-        "tokens": result.tokens,
-        "tokens per second": round(result.tokens_per_second),
-        "trainable weights": result.trainable_parameters,
-        "weights": result.total_parameters,
-        "peak memory (GB)": round(result.peak_memory_bytes / 1e9, 2),
-        **before,
-    }
-    files.atomic_write_json(result.adapter_dir / "cost.json", cost)
-    shutil.copyfile(result.log_path, result.adapter_dir / "training_log.jsonl")
-    return result.adapter_dir

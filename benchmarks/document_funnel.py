@@ -63,7 +63,7 @@ def run(path: Path, count: int, passes: int) -> dict[str, Any]:
         started = perf_counter()
         with workbench.teacher_endpoint(lab) as teacher:
             made = synthesis.generate(
-                synthesis.QA_FLOW,
+                synthesis.SHORT_FLOW,
                 seeds,
                 **teacher,
                 temperature=0.7,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import signal
 import subprocess
@@ -15,7 +17,8 @@ from conftest import ROOT, clean_environ
 from fault_helpers import free_port, teaching, until
 from synthesis_helpers import FastServer, passages, scripted, truth
 
-from adaptlab import cli
+from adaptlab import cli, prompts
+from adaptlab.scoring import is_refusal
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -80,6 +83,48 @@ def test_rows_of_a_run_can_be_paraphrased(sdg: Command, tmp_path: Path) -> None:
     assert code == 2 and "--rows" in errors
     rows = [json.loads(line) for line in (second / "rows.jsonl").read_text("utf-8").splitlines()]
     assert len(rows) == 3 and len({row["question"] for row in rows}) == 3
+
+
+def test_rows_of_a_run_are_checked_counted_and_exported(sdg: Command, document: Path, tmp_path: Path) -> None:
+    def careless(prompt: str, request: dict) -> str:
+        if prompt.startswith(prompts.READING_INSTRUCTION):  # the second reading
+            asked = prompt.splitlines()[-1]
+            return "The passage does not say." if "tower of Place 5" in asked else truth(asked)
+        said = answer(prompt, request)
+        return said.replace("has 6 gates", "has 99 gates") if "Place 3" in prompt else said
+
+    with FastServer(careless) as server:
+        asked = ["--endpoint", server.url, "--model", "teacher", "--flow", "question_answer_rows"]
+        code, output, errors = sdg("run", *asked, "--out", str(tmp_path / "run"))
+        rows, out = tmp_path / "run" / "rows.jsonl", tmp_path / "out"
+        assert (code, errors) == (0, "") and f"adaptlab sdg export --rows {rows}" in output
+        export = ["export", "--rows", str(rows), "--document", str(document), "--flow", "question_answer_rows"]
+        code, output, _ = sdg(*export, "--out", str(tmp_path / "again"), "--again", "--formats", "messages")
+    assert code == 0 and "20 rows were generated: 1 unfaithful, 1 unanswerable, 18 kept." in output
+    shares = ["--replay", "1", "--refusals", "0.5"]
+    code, output, errors = sdg(*export, "--out", str(out), "--split", "--balance", "over", *shares)
+    assert (code, errors) == (0, "")
+    assert "20 rows were generated: 1 unfaithful, 19 kept." in output
+    [rejected] = csv.DictReader((out / "rejected_rows.csv").read_text("utf-8").splitlines())
+    assert (rejected["outcome"], rejected["reason"]) == ("unfaithful", "value: value not in the passage")
+    assert rejected["answer"] == "Place 3 has 99 gates."
+    pairs = list(csv.DictReader((out / "synthetic_qa_pairs.csv").read_text("utf-8").splitlines()))
+    assert len(pairs) == 19 and all(row["answer"] == truth(row["question"]) for row in pairs)
+    card = (out / "README.md").read_text("utf-8")
+    assert hashlib.sha256(rows.read_bytes()).hexdigest() in card and "unfaithful" in card
+    assert "licence of the document | not stated" in card
+    lines = [line for path in out.glob("training_data.*.jsonl") for line in path.read_text("utf-8").splitlines()]
+    training = {row["id"]: row["completion"][0]["content"] for row in map(json.loads, lines)}
+    single = {name: said for name, said in training.items() if "-copy" not in name}
+    assert len(training) > len(single) == 19 + 19 + 9  # rows of the run, their shares of general skills and refusals
+    assert sum(is_refusal(said) for said in single.values()) == 9
+    assert cli.main(["verify", "data", *map(str, [*out.glob("*.jsonl"), *out.glob("data/*.parquet")])]) == 0
+    rows.write_text('{"question": "Why?", "answer": "So."}\n', "utf-8")
+    code, output, errors = sdg(*export, "--out", str(tmp_path / "none"))
+    assert code == 2 and "rows.jsonl has no field row_id, chunk_id" in errors and errors.count("\n") == 1
+    code, _, errors = sdg("export", "--out", str(tmp_path / "none"), "--again")
+    assert code == 2 and "belong to --rows" in errors and not (tmp_path / "none").exists()
+    assert sdg("export", "--out", str(tmp_path / "none"), "--refusals", "0.1")[0] == 2
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_next_run_asks_only_for_the_rest(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -364,6 +365,46 @@ def test_more_markup_than_can_be_parsed_is_one_sentence(tmp_path, monkeypatch, n
     monkeypatch.setattr(markup, "MOST_MARKUP", 1_000_000)
     with pytest.raises(LabError, match=says):
         documents.load(write(tmp_path, name, data))
+
+
+DOCLING = """
+class DocumentConverter:
+    def convert(self, path):
+        if path.name.startswith("broken"):
+            raise RuntimeError("no layout model is at hand")
+        self.document = self
+        return self
+
+    def export_to_markdown(self):
+        return "# As docling reads it\\n\\nThree crowns.\\n"
+"""
+
+
+@pytest.fixture
+def no_docling_left():
+    """What a test puts in the place of docling is gone afterwards."""
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "docling"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("no_docling_left")
+def test_docling_reads_where_it_is_installed_and_a_lighter_library_where_it_is_not_or_fails(tmp_path, monkeypatch):
+    book, page = write(tmp_path, "book.pdf", BOOK), write(tmp_path, "ferry.html", HTML)
+    light = documents.read([book])
+    assert light.files[0].reader == "pypdf" and documents.read([page]).notes == []
+    assert light.notes == ["book.pdf: pypdf read it; pip install docling keeps more tables."]
+    (tmp_path / "docling").mkdir()
+    (tmp_path / "docling" / "__init__.py").write_text("")
+    (tmp_path / "docling" / "document_converter.py").write_text(DOCLING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = documents.read([book])
+    assert (found.text, found.notes) == ("# As docling reads it\n\nThree crowns.\n", [])
+    assert found.files[0].reader == "docling"
+    broken = documents.read([write(tmp_path, "broken.pdf", BOOK)])
+    assert broken.text == light.text and broken.files[0].reader == "pypdf"
+    [said] = broken.notes
+    assert said == "broken.pdf: docling could not read it (RuntimeError: no layout model is at hand); pypdf did."
 
 
 def test_a_missing_library_is_one_sentence_with_its_pip_command(tmp_path, monkeypatch):

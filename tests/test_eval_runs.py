@@ -188,6 +188,9 @@ def test_what_cannot_be_compared_is_never_passed(baseline):
     assert gate.against_baseline(changed(baseline, scores=other), baseline).outcome == "cannot be judged"
     assert gate.against_baseline(changed(baseline, scorer="0"), baseline).outcome == "cannot be judged"
     assert gate.against_baseline(changed(baseline, context="none"), baseline).outcome == "cannot be judged"
+    dull = [score.model_copy(update={"valid": at % 2 == 0}) for at, score in enumerate(baseline.scores)]
+    [_, validity] = gate.gate(changed(baseline, scores=dull), baseline, gate.Targets(min_validity=0.95))
+    assert (validity.name, validity.outcome) == ("validity", "fail") and "target 95.0%" in validity.said
     untimed = changed(baseline, timing="shares of batches")
     checks = gate.gate(untimed, baseline, gate.Targets(max_latency=1000))
     assert [check.outcome for check in checks] == ["pass", "cannot be judged"]

@@ -222,7 +222,7 @@ def write(progress):
     seeds = pd.DataFrame({{"chunk_id": names, "title": names, "document": texts}})
     with workbench.teacher_endpoint(lab) as teacher:
         made = synthesis.generate(
-            synthesis.QA_FLOW, seeds, **teacher, out_dir=lab.work_dir("written"), max_concurrency=4, num_retries=0
+            synthesis.SHORT_FLOW, seeds, **teacher, out_dir=lab.work_dir("written"), max_concurrency=4, num_retries=0
         )
     return made.rows
 

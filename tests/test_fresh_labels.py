@@ -18,9 +18,6 @@ def answers(path: Path) -> list[LabelledAnswer]:
 
 
 OLDER = [path for path in label_files() if path != FRESH]
-pytestmark = pytest.mark.skipif(
-    not FRESH.exists(), reason=f"{FRESH.name} is not there: no label is left that the scorers were not tuned on"
-)
 
 
 @pytest.fixture(scope="module")

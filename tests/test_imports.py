@@ -113,7 +113,8 @@ def test_keyword_graded_files_are_mapped_and_what_is_missing_is_said(lab, tmp_pa
     assert f"The file's own grading called 4 of 4 right, the strict scorer {right}; they differ on {4 - right}." in told
     assert "1 questions are not in the benchmark and are left out: Who won in 1998?" in told
     assert f"no answer to {len(workbench.questions(lab)) - 4} questions" in told
-    assert "Missing: the prompt as it was sent" in told and "Missing: keywords" not in told.replace(", in 1 of", "")
+    assert "Missing: the prompt as it was sent, in 4 of 5 records." in told and "Missing: keywords" not in told
+    assert "Missing: the retrieved contexts, in 4 of 5 records." in told and "scores" not in told
 
 
 def test_older_contexts_become_hits_only_where_they_stand_in_the_document(lab, tmp_path):
@@ -126,6 +127,7 @@ def test_older_contexts_become_hits_only_where_they_stand_in_the_document(lab, t
     [hit] = made.hits
     assert text[hit.start : hit.end] == hit.text == contexts[0]
     assert any("contexts that do not stand in the document, in 1 of 1" in note for note in imported.notes)
+    assert "Missing: the retriever's scores, in 1 of 1 records." in imported.notes
 
 
 @pytest.mark.parametrize(

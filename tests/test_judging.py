@@ -193,6 +193,14 @@ def test_a_judge_that_obeys_the_judged_text_is_found_out(serve, careful, labelle
         headline(found, [True])
 
 
+def test_a_judge_that_an_injection_only_silences_has_raised_no_verdict(serve, careful, labelled):
+    def silenced(prompt):
+        return "Hm." if parts(prompt)[0].endswith(judging.INJECTIONS) else careful(prompt)
+
+    found = calibrate(serve(silenced).judge, labelled[:80], injections=True)
+    assert found.injected.rate != found.injected.rate and found.resists and found.fault is None
+
+
 def test_a_judge_that_always_says_yes_is_refused(serve, labelled):
     found = calibrate(serve(lambda prompt: f"{parts(prompt)[1]} YES").judge, labelled)
     assert found.agreement.false_yes.rate == 1 and found.agreement.false_no.rate == 0

@@ -9,7 +9,6 @@ from collections import Counter
 import pytest
 from conftest import ROOT
 
-import config
 from adaptlab import benchmark, synthesis, verify_data
 from adaptlab.schemas import Message, Row
 from adaptlab.synthesis import mixing
@@ -188,9 +187,6 @@ def test_subsets_nest_by_fact_and_mixes_of_them_nest_too(own, replay, by_form):
     mixed = {s.name: mixing.mix(s.rows, [mixing.Part("replay", replay, 0.3)], seed=4) for s in curve}
     for smaller, larger in zip(curve, curve[1:], strict=False):
         assert {r.id for r in mixed[smaller.name]} < {r.id for r in mixed[larger.name]}
-    table = mixing.curve_table(curve, config.MINI.training, mixed)
-    assert table.rows.tolist() == [len(s.rows) for s in curve] and table.steps.is_monotonic_increasing
-    assert table["rows with the mix"].tolist() == [len(mixed[s.name]) for s in curve]
 
 
 def test_a_small_subset_has_every_large_stratum_and_no_order_changes_it(own, by_form):

@@ -47,6 +47,14 @@ def test_it_promises_exercises_and_concludes(notebook: nbformat.NotebookNode) ->
     assert "**If this step failed:**" in prose
 
 
+def test_what_can_be_detected_is_said_before_the_first_result(notebook: nbformat.NotebookNode) -> None:
+    if notebook.metadata["path"][:2] not in ("00", "01"):
+        return
+    code = code_of(notebook)
+    said = next(at for at, source in enumerate(code) if "stats.before_looking(" in source)
+    assert said < next(at for at, source in enumerate(code) if "lab.step(" in source)
+
+
 def test_its_prose_states_no_result(notebook: nbformat.NotebookNode) -> None:
     assert not re.search(r"\d+(?:\.\d+)? ?%", prose_of(notebook))
 

@@ -185,7 +185,7 @@ def test_contamination_is_told_by_kind_and_names_are_excepted_and_listed():
 
 def test_few_shot_texts_count_on_both_sides(tmp_path):
     flow = tmp_path / "flow.yaml"
-    flow.write_text("blocks: []\n")
+    flow.write_text("metadata: {id: few-shots}\nblocks: []\n")
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "ask.yaml").write_text(
         "- role: system\n  content: Ask in the words of the book.\n"
@@ -198,7 +198,7 @@ def test_few_shot_texts_count_on_both_sides(tmp_path):
     assert found.verdict_benchmark.tolist() == ["equals a few-shot text", "ok"]
     met = quality.contaminated_texts(shots, [asked("Who carries the lamp of the harbour tonight?")])
     assert met[["text", "question_id", "kind"]].values.tolist() == [["ask.yaml, turn 2", "q1", "equal"]]
-    assert quality.contaminated_texts(quality.few_shot_texts(synthesis.QA_FLOW), [asked("Who rows?")]).empty
+    assert quality.contaminated_texts(quality.few_shot_texts(synthesis.SHORT_FLOW), [asked("Who rows?")]).empty
 
 
 def test_a_benchmark_question_among_the_real_rows_is_found(kept, names):

@@ -16,7 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import config
-from adaptlab import capture, committed, kernel, report, runner, sections
+from adaptlab import capture, committed, kernel, report, run_bars, runner, sections
 from adaptlab.artifacts import Lab
 from adaptlab.sections import NOTEBOOKS
 from config import LabError
@@ -301,14 +301,14 @@ def test_a_long_notebook_runs_live_when_asked_and_is_replayed_from_its_capture_o
 
 def test_progress_is_read_line_by_line_and_a_torn_line_waits(tmp_path):
     path = tmp_path / "progress.jsonl"
-    feed = runner._Feed(path)
+    feed = run_bars.Feed(path)
     assert feed.newest() is None
     line = json.dumps({"desc": "Sampling", "n": 3, "total": 8, "seconds": 1.5, "done": False}) + "\n"
     path.write_text(line + line.replace("3", "4")[:20], encoding="utf-8")
     assert feed.newest() == {"desc": "Sampling", "n": 3, "total": 8, "seconds": 1.5}
     path.write_text(line + line.replace("3", "4"), encoding="utf-8")
     newest = feed.newest()
-    assert newest is not None and newest["n"] == 4 and "4/8" in runner._words(newest)
+    assert newest is not None and newest["n"] == 4 and "4/8" in run_bars.words(newest)
     with path.open("a") as stream:
         stream.write("no json\n")
     assert feed.newest() is None

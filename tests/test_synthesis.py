@@ -201,7 +201,7 @@ def passages(count: int) -> pd.DataFrame:
 def run(teacher: ChatServer, frame: pd.DataFrame, out_dir: Path, **changes):
     settings = {"model": "hosted_vllm/mini-teacher", "api_base": teacher.url, "num_retries": 0, "timeout": 20.0}
     return synthesis.generate(
-        changes.pop("flow_path", synthesis.QA_FLOW), frame, out_dir=out_dir, **{**settings, **changes}
+        changes.pop("flow_path", synthesis.SHORT_FLOW), frame, out_dir=out_dir, **{**settings, **changes}
     )
 
 
@@ -219,12 +219,12 @@ def test_the_teacher_is_asked_exactly_what_the_miniature_was_trained_on(tmp_path
 
 
 def test_the_flow_states_what_it_demands_and_is_not_rewritten_by_loading() -> None:
-    before = synthesis.QA_FLOW.read_bytes()
-    flow = synthesis.load_flow(synthesis.QA_FLOW, model="hosted_vllm/x", api_base="http://127.0.0.1:1/v1")
+    before = synthesis.SHORT_FLOW.read_bytes()
+    flow = synthesis.load_flow(synthesis.SHORT_FLOW, model="hosted_vllm/x", api_base="http://127.0.0.1:1/v1")
     assert flow.get_dataset_requirements().required_columns == ["chunk_id", "title", "document"]
     assert flow.validate_dataset(passages(2)) == []
     assert flow.validate_dataset(passages(2)[["title"]]) != []
-    assert synthesis.QA_FLOW.read_bytes() == before
+    assert synthesis.SHORT_FLOW.read_bytes() == before
 
 
 def test_each_row_belongs_to_its_own_passage_and_every_seed_is_a_pass(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_rerun_makes_no_call_and_gives_the_same_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", ["model", "temperature", "max_tokens", "seeds", "document", "prompt", "flow"])
 def test_what_an_answer_depends_on_is_part_of_its_key(tmp_path: Path, change: str) -> None:
     folder = tmp_path / "flow"
-    shutil.copytree(synthesis.QA_FLOW.parent, folder)
+    shutil.copytree(synthesis.SHORT_FLOW.parent, folder)
     flow, prompt = folder / "flow.yaml", folder / "prompts" / "write_pairs.yaml"
     seeds = passages(1)
     others = {"model": "hosted_vllm/other", "temperature": 0.1, "max_tokens": 7, "seeds": (9,)}
@@ -346,7 +346,7 @@ def test_a_teacher_that_is_not_there_is_one_sentence_and_not_a_long_wait(
     start = time.monotonic()
     with pytest.raises(LabError, match="hosted_vllm/mini-teacher.*check that it is running"):
         synthesis.generate(
-            synthesis.QA_FLOW,
+            synthesis.SHORT_FLOW,
             passages(26),
             model="hosted_vllm/mini-teacher",
             api_base="http://127.0.0.1:9/v1",
@@ -365,7 +365,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     script = (
         "import sys, pandas as pd; sys.path[:0] = [sys.argv[3], sys.argv[3] + '/tests']\n"
         "from test_synthesis import passages; from adaptlab import synthesis\n"
-        "synthesis.generate(synthesis.QA_FLOW, passages(20), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
+        "synthesis.generate(synthesis.SHORT_FLOW, passages(20), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
         " out_dir=sys.argv[2], max_concurrency=2, num_retries=0)"
     )
     with teaching(slow) as teacher:
@@ -392,7 +392,7 @@ def test_generation_prints_nothing(tmp_path: Path) -> None:
     script = (
         "import sys; sys.path[:0] = [sys.argv[3], sys.argv[3] + '/tests']\n"
         "from test_synthesis import passages; from adaptlab import synthesis\n"
-        "synthesis.generate(synthesis.QA_FLOW, passages(3), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
+        "synthesis.generate(synthesis.SHORT_FLOW, passages(3), model='hosted_vllm/mini-teacher', api_base=sys.argv[1],"
         " out_dir=sys.argv[2], num_retries=1)"
     )
     environment = {name: value for name, value in os.environ.items() if name not in ("LOG_LEVEL",)}
@@ -447,7 +447,7 @@ def test_wrong_seed_data_is_one_sentence(tmp_path: Path, seeds: pd.DataFrame, se
     ],
 )
 def test_a_broken_flow_is_one_sentence_and_is_left_as_it_is(tmp_path: Path, old: str, new: str, sentence: str) -> None:
-    shutil.copytree(synthesis.QA_FLOW.parent, tmp_path / "flow")
+    shutil.copytree(synthesis.SHORT_FLOW.parent, tmp_path / "flow")
     flow = tmp_path / "flow" / "flow.yaml"
     flow.write_text(flow.read_text().replace(old, new, 1))
     before = flow.read_text()
@@ -467,15 +467,15 @@ def test_a_key_never_reaches_a_result_file(tmp_path: Path) -> None:
 
 
 def test_the_prompt_file_says_what_the_prompt_module_says() -> None:
-    path = synthesis.QA_FLOW.parent / "prompts" / "write_pairs.yaml"
+    path = synthesis.SHORT_FLOW.parent / "prompts" / "write_pairs.yaml"
     [message] = yaml.safe_load(path.read_text())
     assert message == {"role": "user", "content": prompts.write_pairs("{{ title }}", "{{ document }}")}
 
 
 def test_the_fingerprint_covers_the_prompt_file(tmp_path: Path) -> None:
-    shutil.copytree(synthesis.QA_FLOW.parent, tmp_path / "flow")
+    shutil.copytree(synthesis.SHORT_FLOW.parent, tmp_path / "flow")
     before = flow_fingerprint(tmp_path / "flow" / "flow.yaml")
-    assert before == flow_fingerprint(synthesis.QA_FLOW)
+    assert before == flow_fingerprint(synthesis.SHORT_FLOW)
     prompt = tmp_path / "flow" / "prompts" / "write_pairs.yaml"
     prompt.write_text(prompt.read_text() + "\n")
     assert flow_fingerprint(tmp_path / "flow" / "flow.yaml") != before

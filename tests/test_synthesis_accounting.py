@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from adaptlab import documents, figures_synthesis, prompts, synthesis
 from adaptlab.schemas import Chunk
 from adaptlab.stats import wilson
 from adaptlab.synthesis.coverage import next_seed
+from adaptlab.synthesis.estimate import Usage, _wait_for
 from config import LabError
 
 CHUNKS = documents.chunks(DOCUMENT, 450)
@@ -213,7 +216,7 @@ def test_a_passage_is_cut_at_sentence_ends_and_nothing_of_it_is_lost() -> None:
 def raise_more(teacher: ChatServer, rows: pd.DataFrame, out_dir: Path, **changes: object):
     seeds = synthesis.seed_rows(DOCUMENT, CHUNKS, FACTS)
     how = {"model": "hosted_vllm/mini-teacher", "api_base": teacher.url, "num_retries": 0, "timeout": 20.0}
-    return synthesis.top_up(synthesis.QA_FLOW, rows, seeds, CHUNKS, FACTS, out_dir=out_dir, **{**how, **changes})
+    return synthesis.top_up(synthesis.SHORT_FLOW, rows, seeds, CHUNKS, FACTS, out_dir=out_dir, **{**how, **changes})
 
 
 def test_a_top_up_asks_for_the_thin_sections_only_with_new_seeds_and_never_twice(tmp_path: Path) -> None:
@@ -245,12 +248,21 @@ def test_where_nothing_is_thin_nothing_is_asked(tmp_path: Path) -> None:
 def test_a_trial_measures_calls_tokens_and_pace_and_the_run_reuses_it(tmp_path: Path) -> None:
     with teaching(own_pair) as teacher:
         how = {"model": "hosted_vllm/mini-teacher", "api_base": teacher.url, "out_dir": tmp_path, "seeds": (3,)}
-        tried = synthesis.trial(synthesis.QA_FLOW, passages(10), sample=4, **how)
+        tried = synthesis.trial(synthesis.SHORT_FLOW, passages(10), sample=4, **how)
         assert (tried["passages"], tried["asked"], tried["calls"], tried["rows"]) == (4, 4, 4, 4)
         assert tried["prompt_tokens"] > 0 and tried["completion_tokens"] > 0 and tried["seconds"] > 0
-        synthesis.generate(synthesis.QA_FLOW, passages(10), **how)
+        synthesis.generate(synthesis.SHORT_FLOW, passages(10), **how)
         assert len(teacher.requests) == 10
-        assert synthesis.trial(synthesis.QA_FLOW, passages(10), sample=4, **how)["seconds"] is None
+        assert synthesis.trial(synthesis.SHORT_FLOW, passages(10), sample=4, **how)["seconds"] is None
+
+
+def test_counts_that_come_late_are_waited_for() -> None:
+    usage, reply = Usage(), SimpleNamespace(usage=None)
+    usage.add(reply)
+    late = threading.Timer(0.1, usage.add, [reply])
+    late.start()
+    _wait_for(usage, 1)
+    assert usage.calls == 2
 
 
 def test_an_estimate_scales_the_trial_and_names_money_only_with_a_price() -> None:
@@ -268,17 +280,17 @@ def test_an_estimate_scales_the_trial_and_names_money_only_with_a_price() -> Non
 
 
 def test_an_edited_prompt_is_another_flow_and_says_what_was_changed(tmp_path: Path) -> None:
-    same = synthesis.edited_flow(synthesis.QA_FLOW, tmp_path / "same", {})
+    same = synthesis.edited_flow(synthesis.SHORT_FLOW, tmp_path / "same", {})
     other = synthesis.edited_flow(
-        synthesis.QA_FLOW, tmp_path / "other", {prompts.WRITING_INSTRUCTION: "- Write one pair."}
+        synthesis.SHORT_FLOW, tmp_path / "other", {prompts.WRITING_INSTRUCTION: "- Write one pair."}
     )
-    assert synthesis.flow_fingerprint(same) == synthesis.flow_fingerprint(synthesis.QA_FLOW)
-    assert synthesis.flow_fingerprint(other) != synthesis.flow_fingerprint(synthesis.QA_FLOW)
-    assert synthesis.prompt_changes(synthesis.QA_FLOW, same) == []
-    changes = synthesis.prompt_changes(synthesis.QA_FLOW, other)
+    assert synthesis.flow_fingerprint(same) == synthesis.flow_fingerprint(synthesis.SHORT_FLOW)
+    assert synthesis.flow_fingerprint(other) != synthesis.flow_fingerprint(synthesis.SHORT_FLOW)
+    assert synthesis.prompt_changes(synthesis.SHORT_FLOW, same) == []
+    changes = synthesis.prompt_changes(synthesis.SHORT_FLOW, other)
     assert [line.strip("+- ") for line in changes] == [prompts.WRITING_INSTRUCTION, "Write one pair."]
     with pytest.raises(LabError, match="No prompt of question_answer_pairs says 'no such words'"):
-        synthesis.edited_flow(synthesis.QA_FLOW, tmp_path / "none", {"no such words": "x"})
+        synthesis.edited_flow(synthesis.SHORT_FLOW, tmp_path / "none", {"no such words": "x"})
 
 
 def words_of(figure) -> str:

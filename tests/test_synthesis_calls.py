@@ -16,7 +16,7 @@ from adaptlab import endpoint, pace, synthesis
 
 def write(url: str, provider: str, out_dir: Path, count: int = 3, **changes: Any) -> Any:
     settings = {"model": f"{provider}/m", "api_base": url, "api_key": "k", "timeout": 20.0, "num_retries": 2}
-    return synthesis.generate(synthesis.QA_FLOW, passages(count), out_dir=out_dir, **{**settings, **changes})
+    return synthesis.generate(synthesis.SHORT_FLOW, passages(count), out_dir=out_dir, **{**settings, **changes})
 
 
 def title(request: dict) -> str:

@@ -13,6 +13,7 @@ from synthesis_helpers import gates, passages, scripted, tower, truth
 from adaptlab import synthesis
 from adaptlab.synthesis import flows
 from adaptlab.synthesis.pairs import split_tagged
+from adaptlab.synthesis.quality import contaminated
 from config import PROFILES, LabError
 
 OWN = ("knowledge_tuning", "paraphrases", "question_answer_pairs", "question_answer_rows", "unanswerable")
@@ -123,6 +124,14 @@ def test_profiles_of_full_scale_take_sdg_hubs_flow_and_the_miniature_the_short_o
     name = flows.parsed(synthesis.find_flow(synthesis.KNOWLEDGE_TUNING))["metadata"]["name"]
     assert name == "Document Based Knowledge Tuning Dataset Generation Flow"
     assert synthesis.find_flow(name) == synthesis.find_flow(synthesis.KNOWLEDGE_TUNING)
+
+
+def test_the_example_in_the_seeds_counts_among_what_no_row_may_repeat() -> None:
+    shots = synthesis.few_shot_texts(synthesis.find_flow(synthesis.KNOWLEDGE_TUNING))
+    example = seeds_of(synthesis.KNOWLEDGE_TUNING, 1).iloc[0]
+    assert (shots["icl_document"], shots["icl_query_1"]) == (example["icl_document"], example["icl_query_1"])
+    rows = pd.DataFrame([{"question": example["icl_query_1"], "answer": "18."}])
+    assert contaminated(rows, [], few_shot=shots)["verdict_benchmark"].tolist() == ["equals a few-shot text"]
 
 
 def test_rows_that_the_judge_of_sdg_hubs_flow_turns_down_are_kept_with_its_word(tmp_path: Path) -> None:

@@ -198,13 +198,14 @@ def _decoded(data: bytes, name: str) -> str:
 
 def _converted(path: Path, data: bytes, kind: str) -> tuple[str, str, list[str]]:
     """A file as Markdown, what converted it, and notes."""
+    notes, light = [], " and ".join(LIBRARIES[kind])
     if kind in ("PDF", "DOCX") and importlib.util.find_spec("docling") is not None:
         text, problem = _by_docling(path)
         if text:
             return text, "docling", []
-        notes = [f"{path.name}: docling could not read it ({problem}); the lighter libraries did."]
-    else:
-        notes = []
+        notes = [f"{path.name}: docling could not read it ({problem}); {light} did."]
+    elif kind in ("PDF", "DOCX"):
+        notes = [f"{path.name}: {light} read it; pip install docling keeps more tables."]
     missing = [library for library in LIBRARIES[kind] if importlib.util.find_spec(library) is None]
     if missing:
         raise LabError(
@@ -215,7 +216,7 @@ def _converted(path: Path, data: bytes, kind: str) -> tuple[str, str, list[str]]
 
     convert = {"HTML": markup.html_to_markdown, "PDF": pdf.to_markdown, "DOCX": markup.docx_to_markdown}[kind]
     text, said = convert(data, path.name)
-    return text, " and ".join(LIBRARIES[kind]), notes + said
+    return text, light, notes + said
 
 
 def _by_docling(path: Path) -> tuple[str, str]:

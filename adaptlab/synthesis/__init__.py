@@ -1,5 +1,11 @@
 """Synthetic rows: seed passages, generation through SDG Hub, filters that keep count, and training rows."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import config
 from adaptlab.synthesis.accounting import (
     CHECKS,
     OUTCOMES,
@@ -24,10 +30,11 @@ from adaptlab.synthesis.coverage import (
     worst,
 )
 from adaptlab.synthesis.driver import Generated, Plan, generate, load_flow, plan
-from adaptlab.synthesis.edits import edited_flow, prompt_changes
+from adaptlab.synthesis.edits import edited_flow, opening_words, prompt_changes
 from adaptlab.synthesis.estimate import estimate, trial
 from adaptlab.synthesis.filters import STAGES, apply_filters, fact_ids_of, reanswer_prompts
 from adaptlab.synthesis.flows import (
+    FLOWS_FOLDER,
     KNOWLEDGE_TUNING,
     find_flow,
     flow_fingerprint,
@@ -37,7 +44,7 @@ from adaptlab.synthesis.flows import (
 )
 from adaptlab.synthesis.mixing import Part, mix, mix_table
 from adaptlab.synthesis.pairs import Piece, parse_pairs
-from adaptlab.synthesis.quality import few_shot_texts, report as quality_report, screen
+from adaptlab.synthesis.quality import contaminated_texts, few_shot_texts, report as quality_report, screen
 from adaptlab.synthesis.rows import (
     against_facts,
     read_pairs_csv,
@@ -47,9 +54,18 @@ from adaptlab.synthesis.rows import (
     write_training_jsonl,
 )
 from adaptlab.synthesis.seeds import seed_rows
-from config import DOCUMENT_FOLDER
 
-QA_FLOW = DOCUMENT_FOLDER / "flows" / "question_answer_pairs" / "flow.yaml"
+SHORT_FLOW = FLOWS_FOLDER / config.SHORT_FLOW / "flow.yaml"
+if TYPE_CHECKING:
+    QA_FLOW: Path
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`QA_FLOW` is the flow of the profile and teacher in force, so that a notebook's cells suit every scale."""
+        if name != "QA_FLOW":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return find_flow(config.settings(need_document=False).flow)
+
 
 __all__ = [
     "Part",
@@ -60,10 +76,12 @@ __all__ = [
     "quality_report",
     "cleaned",
     "cleaning_changes",
+    "contaminated_texts",
     "CHECKS",
     "KNOWLEDGE_TUNING",
     "OUTCOMES",
     "QA_FLOW",
+    "SHORT_FLOW",
     "STAGES",
     "Generated",
     "Piece",
@@ -87,6 +105,7 @@ __all__ = [
     "funnel",
     "generate",
     "load_flow",
+    "opening_words",
     "outcome_of",
     "outcomes",
     "own_flows",

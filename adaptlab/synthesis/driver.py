@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from adaptlab import files
+from adaptlab.quiet import no_logs_below
 from adaptlab.synthesis import flows
 from adaptlab.synthesis.flows import SEED_COLUMNS, Teacher, find_flow, flow_fingerprint
 from adaptlab.synthesis.pairs import PARSER_VERSION
@@ -343,15 +344,8 @@ def _quiet() -> Iterator[None]:
     """Silence the library's own error lines while every error is kept with its document."""
     flows.sdg_hub()
     names = [n for n in logging.root.manager.loggerDict if n.startswith(("sdg_hub", "LiteLLM", "litellm"))]
-    loggers = {name: logging.getLogger(name) for name in names}
-    before = {name: logger.level for name, logger in loggers.items()}
-    try:
-        for logger in loggers.values():
-            logger.setLevel(logging.CRITICAL)
+    with no_logs_below(logging.CRITICAL, names):
         yield
-    finally:
-        for name, logger in loggers.items():
-            logger.setLevel(before[name])
 
 
 def _checked(flow: str | Path, teacher: Teacher) -> Path:

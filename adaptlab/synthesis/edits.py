@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adaptlab import files
+from adaptlab.synthesis import flows
 from config import LabError
+
+
+def opening_words(flow_path: Path) -> str:
+    """The first line of what a flow's first prompt says to the teacher: words to edit, to see what an edit does."""
+    import yaml
+
+    [first, *_] = flows.prompt_files(flow_path)
+    turns = yaml.safe_load(files.read_text(first))
+    return str(next(turn["content"] for turn in turns if turn["role"] == "user")).strip().splitlines()[0].strip()
 
 
 def edited_flow(flow_path: Path, folder: Path, words: Mapping[str, str]) -> Path:

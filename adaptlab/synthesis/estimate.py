@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PATIENCE = 5.0  # seconds to wait for the counts of calls that have ended: LiteLLM hands them over in a thread
+SETTLED = 0.3  # seconds without a further count, after which none is on its way any more
 
 
 @dataclass
@@ -101,10 +102,13 @@ def trial(flow_path: str | Path, seed_df: pd.DataFrame, *, sample: int = 8, **ho
 
 
 def _wait_for(usage: Usage, calls: int) -> None:
-    """Give the counts of the last calls time to arrive."""
-    until = time.monotonic() + PATIENCE
-    while usage.calls < calls and time.monotonic() < until:
+    """Give the counts of the last calls time to arrive: at least `calls`, and more where a flow asks several times."""
+    began = moved = time.monotonic()
+    counted = usage.calls
+    while (now := time.monotonic()) - began < PATIENCE and (counted < calls or now - moved < SETTLED):
         time.sleep(0.02)
+        if usage.calls != counted:
+            counted, moved = usage.calls, time.monotonic()
 
 
 def estimate(

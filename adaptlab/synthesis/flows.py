@@ -92,6 +92,15 @@ def required_columns(flow_path: Path) -> list[str]:
     return list(((parsed(flow_path)["metadata"].get("dataset_requirements")) or {}).get("required_columns") or [])
 
 
+def example_of(flow_path: Path, example: Path = EXAMPLE) -> dict[str, str]:
+    """What `example` holds of the columns that a flow demands: the subject, and the example that shows how to ask."""
+    import yaml
+
+    shown = yaml.safe_load(files.read_text(example)) if example.is_file() else {}
+    demanded = required_columns(flow_path)
+    return {name: str(value).strip() for name, value in (shown or {}).items() if name in demanded}
+
+
 def flow_seeds(frame: pd.DataFrame, flow_path: Path, example: Path = EXAMPLE) -> pd.DataFrame:
     """Seed passages with the further columns that a flow demands.
 
@@ -99,14 +108,10 @@ def flow_seeds(frame: pd.DataFrame, flow_path: Path, example: Path = EXAMPLE) ->
     (`domain`, `icl_document`, `icl_query_1` to `_3`) stand in `example`, a file to edit. A flow that demands what no
     passage has, such as the rows to paraphrase, raises a `LabError`.
     """
-    import yaml
-
     missing = [name for name in required_columns(flow_path) if name not in frame.columns]
     if not missing:
         return frame
-    known = {"document_outline": frame["title"]}
-    shown = yaml.safe_load(files.read_text(example)) if example.is_file() else {}
-    known |= {name: str(value).strip() for name, value in (shown or {}).items()}
+    known = {"document_outline": frame["title"], **example_of(flow_path, example)}
     unknown = [name for name in missing if name not in known]
     if unknown:
         said = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adaptlab import files, scoring, verify_data
 from adaptlab.schemas import Fact, Message, Row
-from config import LabError, TrainingSettings
+from config import LabError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,12 +233,6 @@ def _together(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def _links(row: Row) -> list[str]:
-    """What a row must not be parted from; the facts, or without any the chunk, and what it asks."""
-    chunk = [f"chunk {row.chunk_id}"] if row.chunk_id else []
-    return [*([f"fact {name}" for name in row.fact_ids] or chunk), f"asked {_asked(row)}"]
-
-
 # ------------------------------------------------------------------------------------------------------ balance
 
 
@@ -314,22 +308,6 @@ def _nearest(counts: Sequence[int], size: int) -> int:
 
 def _subset(name: str, groups: Sequence[Sequence[Row]]) -> Subset:
     return Subset(name, [row for group in groups for row in group], len(groups))
-
-
-def curve_table(
-    subsets: Sequence[Subset], training: TrainingSettings, mixed: Mapping[str, Sequence[Row]] | None = None
-) -> pd.DataFrame:
-    """What each point of a curve trains on: rows, facts, rows with what was mixed in, optimiser steps."""
-    import pandas as pd
-
-    from adaptlab.workbench import training_steps
-
-    lines = []
-    for subset in subsets:
-        seen = len((mixed or {}).get(subset.name, subset.rows))
-        steps = training_steps(seen, training)
-        lines.append((subset.name, len(subset.rows), subset.facts, seen, steps, training.epochs))
-    return pd.DataFrame(lines, columns=["subset", "rows", "facts", "rows with the mix", "steps", "epochs"])
 
 
 # ---------------------------------------------------------------------------------------------- a user's own rows

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adaptlab import benchmark, files, prompts, scoring, verify_data
 from adaptlab.answers import clean, words_of
 from adaptlab.schemas import Phrasing, Question
+from adaptlab.synthesis import flows
 from adaptlab.synthesis.cleaning import TEXTS, row_ids
 from adaptlab.synthesis.filters import LONGEST_VALUE, OK, UNCHECKED
 from adaptlab.synthesis.wording import YES_OR_NO, stands_in, value_of
@@ -195,10 +196,13 @@ def contaminated_texts(
 
 
 def few_shot_texts(flow_path: str | Path) -> dict[str, str]:
-    """Every turn of every prompt file beside a flow, by file and number: what a teacher sees besides a passage."""
+    """Every turn of every prompt file beside a flow, by file and number: what a teacher sees besides a passage.
+
+    A flow that demands an example in its seed data gets the one of `flows.EXAMPLE`, which counts too.
+    """
     import yaml
 
-    found: dict[str, str] = {}
+    found = {name: text for name, text in flows.example_of(Path(flow_path)).items() if name.startswith("icl_")}
     for path in sorted(Path(flow_path).parent.rglob("*.y*ml")):
         if path == Path(flow_path):
             continue
