@@ -64,9 +64,15 @@ MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
         ModelSpec("mini-granite", path="prebuilt/models/mini-granite", precision="fp32"),
+        ModelSpec("mini-granite-s", path="prebuilt/models/mini-granite-s", precision="fp32"),
+        ModelSpec("mini-qwen2", path="prebuilt/models/mini-qwen2", precision="fp32"),
+        ModelSpec("mini-phi3", path="prebuilt/models/mini-phi3", precision="fp32"),
         ModelSpec("mini-teacher", path="prebuilt/models/mini-teacher", precision="fp32"),
         ModelSpec("qwen3-1.7b", "Qwen/Qwen3-1.7B", precision="fp16"),
         ModelSpec("granite-3.2-8b-instruct", "ibm-granite/granite-3.2-8b-instruct", precision="bf16"),
+        ModelSpec("granite-3.2-2b-instruct", "ibm-granite/granite-3.2-2b-instruct", precision="bf16"),
+        ModelSpec("phi-3-mini-4k-instruct", "microsoft/Phi-3-mini-4k-instruct", precision="bf16"),
+        ModelSpec("qwen2.5-3b-instruct", "Qwen/Qwen2.5-3B-Instruct", precision="bf16"),
         ModelSpec("endpoint"),
     )
 }
@@ -139,6 +145,8 @@ class Profile:
     offline: bool = False
     prices: tuple[float, float] | None = None  # the teacher's, for a million tokens read and a million written
     engine: str = "plain"  # `unsloth` where that is installed beside an NVIDIA GPU, else plain all the same
+    # What 04Evaluation/02_MultiModelEval compares: a name of MODELS, a hub repository or a folder with weights each.
+    compared: tuple[str, ...] = ()
 
     @property
     def replay_share(self) -> float:
@@ -177,6 +185,7 @@ MINI = Profile(
     retrieval_k=3,  # a fourth finds a few more quotes but costs the miniature readings (seen on the benchmark)
     needs_gpu=False,
     offline=True,
+    compared=("mini-granite", "mini-granite-s", "mini-qwen2", "mini-phi3"),
 )
 T4 = Profile(
     name="t4",
@@ -198,6 +207,8 @@ T4 = Profile(
     chunk_chars=1200,
     chunk_overlap=100,
     part_chars=None,
+    # In 16 bits the 8B Granite does not answer within 16 GB (`fit.predict`); the student takes its place.
+    compared=("qwen3-1.7b", "granite-3.2-2b-instruct", "phi-3-mini-4k-instruct", "qwen2.5-3b-instruct"),
 )
 L4 = Profile(
     name="l4",
@@ -219,6 +230,7 @@ L4 = Profile(
     chunk_chars=1600,
     chunk_overlap=160,
     part_chars=None,
+    compared=("granite-3.2-8b-instruct", "granite-3.2-2b-instruct", "phi-3-mini-4k-instruct", "qwen2.5-3b-instruct"),
 )
 L40S = replace(
     L4,

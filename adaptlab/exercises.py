@@ -313,6 +313,27 @@ def enough_questions(answer: Any, difference: float, disagree: float) -> str:
     return f"{number} questions find {difference:.0%} {power:.0%} of the time, if the two disagree on {disagree:.0%}."
 
 
+@gentle
+def cheapest_good_enough(choice: Any, offers: pd.DataFrame, bar: float) -> str:
+    """The `name` with the fewest `seconds for 1,000` among those whose whole interval lies above `bar`, or "none"."""
+    good = offers[offers.low > bar].sort_values("seconds for 1,000")
+    right = str(good["name"].iloc[0]) if len(good) else "none"
+    if choice != "none" and choice not in set(offers["name"]):
+        raise _NotYet(f"{choice!r} is no line of the table: copy a name from it, or say none.")
+    if choice != right:
+        line = offers[offers["name"] == choice]
+        if line.empty:
+            raise _NotYet(f"{len(good)} of {len(offers)} lines begin above {bar:.0%}.")
+        low = float(line.low.iloc[0])
+        reason = "another that does is faster" if low > bar else f"its interval begins at {low:.0%}"
+        raise _NotYet(f"the whole interval has to lie above {bar:.0%}, at the fewest seconds: {reason}.")
+    if right == "none":
+        return f"no line is surely above {bar:.0%}, so none can be promised: more questions, or a lower bar."
+    first = good.iloc[0]
+    others = f"{len(good) - 1} others are good enough and slower"
+    return f"{right} is surely above {bar:.0%} at {first['seconds for 1,000']:.3g} s for 1,000 questions; {others}."
+
+
 # ------------------------------------------------------------------------------------------------- 05, conclusion
 
 

@@ -78,6 +78,7 @@ REGISTRY: dict[str, Artifact] = {
         _named("grid_base.json", "further answers of the base", "04Evaluation/01_Evaluation"),
         _named("grid_adapter.json", "further answers of the adapter", "04Evaluation/01_Evaluation"),
         _named("latency.json", "waiting times", "04Evaluation/01_Evaluation"),
+        _named("multi_model_eval.json", "comparison of models", "04Evaluation/02_MultiModelEval"),
         _known("evaluation.json", "evaluation", "04Evaluation/01_Evaluation"),
         _known("evidence_brief.md", "brief", "05Conclusion/01_Synthesis"),
     )

@@ -59,6 +59,11 @@ def in_use() -> int:
     return int(pages.read_text().split()[1]) * resource.getpagesize()
 
 
+def above(before: int, now: int) -> int:
+    """`now` above what the process held `before` a model came; what a GPU counts began with that model, at 0."""
+    return now if on_gpu() else max(0, now - before)
+
+
 def on_gpu() -> bool:
     """Whether this process has used a GPU."""
     torch = sys.modules.get("torch")

@@ -23,7 +23,7 @@ NOTEBOOKS = (
     "05Conclusion/01_Synthesis.ipynb",
 )
 # Notebooks that train for long: computed by `make lab-full` alone, and otherwise replayed where results are there.
-LONG = ("03ModelAdaptation/02_LoRA_QLoRA_Full.ipynb",)
+LONG = ("03ModelAdaptation/02_LoRA_QLoRA_Full.ipynb", "04Evaluation/02_MultiModelEval.ipynb")
 SERIES = tuple(sorted((*NOTEBOOKS, *LONG)))  # by folder and file name, which is the order of the lab
 
 

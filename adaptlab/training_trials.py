@@ -7,17 +7,13 @@ its checkpoint after a kill, answered questions are kept, and a finished trial i
 from __future__ import annotations
 
 import math
-import os
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adaptlab import files, workbench
+from adaptlab import child, files, workbench
 from adaptlab.evaluation import run_arm
 from adaptlab.schemas import Arm, Generation, PhrasingRole, Question, Row
 from adaptlab.synthesis import Part, mix
@@ -33,8 +29,7 @@ Method = Literal["none", "qlora", "lora", "full"]
 METHODS: tuple[Method, ...] = ("none", "qlora", "lora", "full")
 ALL_ROWS = "all rows"
 FORMS: dict[PhrasingRole, str] = {"seen form": "seen forms", "unseen form": "unseen forms"}
-POLL_SECONDS = 0.5
-JOB, ROWS, COST = "job.json", "rows.jsonl", "cost.json"
+JOB, ROWS, VALIDATION, COST = "job.json", "rows.jsonl", "validation.jsonl", "cost.json"
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def run(
     weights: Path | None = None
     if trial.method != "none":
         weights = lab.work_dir("training")
-        cost = _trained(lab, trial, seen, weights, progress)
+        cost = trained(lab, trial, seen, weights, progress)
         losses = [[line["step"], line["loss"]] for line in read_log(weights) if "loss" in line]
     model = _generator(lab, trial, weights)
     answers = [line for role in FORMS for line in _asked(lab, trial, model, asked, role, progress)]
@@ -190,8 +185,21 @@ def _asked(
 # ------------------------------------------------------------------------------------------ a process for training
 
 
-def _trained(lab: Lab, trial: Trial, rows: Sequence[Row], folder: Path, progress: Any) -> dict[str, Any]:
-    """Train in a fresh process, so that its peak memory is its own; a finished training in `folder` is taken over."""
+def trained(
+    lab: Lab,
+    trial: Trial,
+    rows: Sequence[Row],
+    folder: Path,
+    progress: Any,
+    base: str | None = None,
+    seed: int | None = None,
+    validation: Sequence[Row] = (),
+) -> dict[str, Any]:
+    """Train in a fresh process, so that its peak memory is its own; a finished training in `folder` is taken over.
+
+    `base` (a folder or hub name) and `seed` are the student's and the lab's unless given. The loss on `validation` rows
+    is part of what is returned.
+    """
     if (folder / COST).is_file():
         return dict(files.parse_record(files.read_text(folder / COST), COST))
     changed = trial.profile(lab.profile, len(rows))
@@ -199,37 +207,25 @@ def _trained(lab: Lab, trial: Trial, rows: Sequence[Row], folder: Path, progress
         "profile": lab.profile.name,
         "trial": asdict(trial),
         "training": asdict(changed.training),
-        "base": lab.settings.student.location,
-        "seed": lab.settings.seeds.training,
+        "base": base or lab.settings.student.location,
+        "seed": lab.settings.seeds.training if seed is None else seed,
     }
     files.atomic_write_json(folder / JOB, job)
     files.write_jsonl(folder / ROWS, rows)
+    if validation:
+        files.write_jsonl(folder / VALIDATION, validation)
     with progress(total=workbench.training_steps(len(rows), changed.training), desc=f"{trial.name}: training") as bar:
         _wait(folder, bar)
     return dict(files.parse_record(files.read_text(folder / COST), COST))
 
 
 def _wait(folder: Path, bar: Any) -> None:
-    """Run the process that trains and move the bar by its log; it ends with this one, however that ends."""
-    from config import ROOT
+    """Run the process that trains and move the bar by its log."""
 
-    command = [sys.executable, "-m", "adaptlab.trial_process", str(folder)]
-    path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
-    with (folder / "stderr.txt").open("w", encoding="utf-8") as errors:
-        environment = {**os.environ, "PYTHONPATH": path}
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=errors, stderr=errors)
-        try:
-            while process.poll() is None:
-                time.sleep(POLL_SECONDS)
-                reached = max((line["step"] for line in read_log(folder)), default=0)
-                bar.update(max(0, reached - bar.n))
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    if process.returncode:
-        said = files.read_text(folder / "stderr.txt").strip().splitlines() or ["it ended without a word"]
-        raise LabError(f"The training stopped: {said[-1].rstrip('.')}. Run again to go on from its checkpoint.")
+    def reached() -> int:
+        return max((line["step"] for line in read_log(folder)), default=0)
+
+    child.run("adaptlab.trial_process", folder, "The training", reached, bar)
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
