@@ -21,7 +21,11 @@ RULEBOOK: str | None = "The-Sea-That-Left.md"  # None takes the only Markdown fi
 MODES = ("auto", "live", "prebuilt")
 DEFAULT_SEED = 20261
 SHORT_FLOW, SPELT_FLOW = "question_answer_pairs", "question_answer_rows"  # folders of 02SyntheticDataGen/flows
+PREBUILT_ROWS = "prebuilt"  # what LAB_TRAINING_ROWS says for the rows that come with the repository
 MINI_PART = "Part Four"  # the part of the shipped rulebook that the mini profile synthesises from
+# Where the lab is published, for the notebooks' badges and clones: after a change run `adaptlab colab`.
+REPOSITORY = "your_account/model-adaptation-lab"  # owner and name on GitHub; no account there can hold an underscore
+REPOSITORY_REF = "v0.1.0"  # the tag (or branch) that Colab opens and clones
 
 
 # --------------------------------------------------------------------------------------------------- models
@@ -147,6 +151,7 @@ class Profile:
     engine: str = "plain"  # `unsloth` where that is installed beside an NVIDIA GPU, else plain all the same
     # What 04Evaluation/02_MultiModelEval compares: a name of MODELS, a hub repository or a folder with weights each.
     compared: tuple[str, ...] = ()
+    teaches_itself: bool = False  # without an endpoint the student's own base is teacher and judge
 
     @property
     def replay_share(self) -> float:
@@ -200,6 +205,7 @@ T4 = Profile(
         epochs=3, batch_size=8, gradient_accumulation=2, learning_rate=2e-4, optimizer="adamw_8bit", max_length=512
     ),
     engine="unsloth",
+    teaches_itself=True,
     sampling=SamplingSettings(max_new_tokens=256),
     generation_batch=16,
     context_window=4096,
@@ -306,6 +312,7 @@ class Settings:
     keep_furniture: bool = False
     part_title: str | None = None
     benchmark: Path | None = None
+    training_rows: str = ""  # a file of the learner's own rows for section 03, or `prebuilt`; empty takes section 02's
     shown_for: str = ""  # the profile that was asked for, where a replay shows the mini profile's results in its place
     root: Path = ROOT
     models_dir: Path = MODELS_DIR
@@ -349,6 +356,11 @@ class Settings:
         return self.prebuilt_root / self.profile.name / self.slug
 
     @property
+    def own_teacher(self) -> bool:
+        """True where no endpoint was given and the student's own base takes the teacher's and the judge's place."""
+        return self.profile.teaches_itself and not self.endpoint.configured
+
+    @property
     def student(self) -> ModelSpec:
         """The model that is adapted."""
         return self.model("student")
@@ -369,6 +381,8 @@ class Settings:
         wanted = roles.get(name, name)
         if self.endpoint.configured and self.endpoint.model and (name in ("teacher", "judge") or wanted == "endpoint"):
             return ModelSpec(self.endpoint.model)
+        if wanted == "endpoint" and self.own_teacher:
+            wanted = self.profile.student
         if wanted not in MODELS:
             raise LabError(f"There is no model {wanted!r}: choose one of {environment.listed((*roles, *MODELS))}.")
         return MODELS[wanted]
@@ -405,6 +419,7 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
         prebuilt_root=prebuilt_root,
         benchmark=environment.path_of(env["LAB_BENCHMARK"]) if env.get("LAB_BENCHMARK") else None,
         sources=sources,
+        training_rows=_training_rows(env),
         keep_furniture=environment.choice(env, "LAB_FURNITURE", ("skip", "keep"), "skip") == "keep",
         part_title=env.get("LAB_PART") or (MINI_PART if shipped and profile is MINI else None),
     )
@@ -413,6 +428,12 @@ def settings(environ: Mapping[str, str] | None = None, *, need_document: bool = 
 def slugify(text: str) -> str:
     """A folder name out of a document's name: lowercase words joined by hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "document"
+
+
+def _training_rows(env: Mapping[str, str]) -> str:
+    """The path that LAB_TRAINING_ROWS names, or its word for the prebuilt rows; empty without it."""
+    named = env.get("LAB_TRAINING_ROWS") or ""
+    return named if named in ("", PREBUILT_ROWS) else str(environment.path_of(named))
 
 
 def _profile(env: Mapping[str, str], mode: str, prebuilt_root: Path, slug: str) -> tuple[Profile, str]:

@@ -30,11 +30,12 @@ from adaptlab.files import (
     size_of,
 )
 from adaptlab.kinds import Artifact, artifact_of
-from adaptlab.provenance import IMPORTED, InputRecord, Origin, Provenance, sidecar_path
+from adaptlab.provenance import IMPORTED, OWN_ROWS, InputRecord, Origin, Provenance, sidecar_path
 from config import LabError, ModelSpec, Settings, settings
 
 MODEL_LIBRARIES = ("torch", "transformers")
 UNEDITED = "of the unedited cell"
+OWN_TEACHER = "the student's own base as teacher and judge"
 REMEDY = "put that right, or choose a profile and document that have prebuilt results"
 
 
@@ -103,6 +104,8 @@ class Lab:
         obstacle = self.obstacle(specs, libraries)
         if obstacle is None:
             record = self._record(artifact, key, parts, read, dict(settings or {}), specs)
+            if self.settings.own_teacher and {"teacher", "judge"} & {*map(str, models)}:
+                record.label = record.label.replace(";", f", {OWN_TEACHER};", 1)
             return self._computed(artifact, run, record)
         if self.settings.mode == "live":
             raise LabError(f"{artifact.file} cannot be computed here: {obstacle}: put that right or set LAB_MODE=auto.")
@@ -189,7 +192,9 @@ class Lab:
                 raise LabError(f"The step reads {item}, which does not exist: restore the file or correct the path.")
             return InputRecord(name=item.name, sha256=sha256_path(item), origin="source")
         result = self.result(item) if isinstance(item, str) else item
-        return InputRecord(name=result.artifact.file, sha256=result.provenance.sha256, origin=result.origin)
+        record = result.provenance
+        own = result.artifact.file == OWN_ROWS or any(read.own_rows for read in record.inputs)
+        return InputRecord(name=result.artifact.file, sha256=record.sha256, origin=result.origin, own_rows=own)
 
     def _parts(
         self,
@@ -286,6 +291,8 @@ class Lab:
     ) -> Provenance:
         """The sidecar of a step that is about to run; its hash, size and time come when it is done."""
         borrowed = [record for record in inputs.values() if record.origin in ("prebuilt", "mixed", IMPORTED)]
+        words = _origin_words([record for record in borrowed if record.name != OWN_ROWS])
+        words += ", from the learner's own rows" if any(record.own_rows for record in borrowed) else ""
         return Provenance(
             artifact=artifact.file,
             kind=artifact.kind,
@@ -294,7 +301,7 @@ class Lab:
             sha256="",
             bytes=0,
             origin="mixed" if borrowed else "live",
-            label=f"{_origin_words(borrowed)}; profile {self.profile.name}; {provenance.today()}",
+            label=f"{words}; profile {self.profile.name}; {provenance.today()}",
             profile=self.profile.name,
             document=self.settings.slug,
             notebook=self.notebook,

@@ -8,7 +8,15 @@ import sys
 from collections.abc import Sequence
 
 import config
-from adaptlab import commands_document, commands_eval, commands_sdg, commands_site, commands_teaching, commands_training
+from adaptlab import (
+    commands_colab,
+    commands_document,
+    commands_eval,
+    commands_sdg,
+    commands_site,
+    commands_teaching,
+    commands_training,
+)
 from adaptlab.commands import add, show
 from adaptlab.inert import inert
 from config import LabError
@@ -59,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     commands_training.register(nouns)
     commands_teaching.register(nouns)
     commands_site.register(nouns)
+    commands_colab.register(nouns)
     models = nouns.add_parser("models", help="the models of the lab")
     add(models.add_subparsers(dest="verb", required=True, metavar="verb"), "list", "list them", models_list)
     serving = add(

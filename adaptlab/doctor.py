@@ -213,7 +213,8 @@ def _endpoint(settings: Settings, endpoint: Endpoint, asked: bool, answer: Any, 
     """An endpoint's check, and its fault in words for the verdicts (empty if none)."""
     if not endpoint.configured:
         needs = settings.mode != "prebuilt" and (settings.teacher.remote or settings.judge.remote)
-        said = "LAB_ENDPOINT_URL is not set" + ("" if needs else "; the teacher here is local")
+        local = "; the student's own base teaches and judges" if settings.own_teacher else "; the teacher here is local"
+        said = "LAB_ENDPOINT_URL is not set" + ("" if needs else local)
         return Check("endpoint", NOTE if needs else OK, said), ""
     if not asked:
         why = "a replay asks nothing" if endpoint.model else "LAB_TEACHER_MODEL is not set, so it is not used"

@@ -97,9 +97,9 @@ def _notes(root: Path, name: str, lab: Lab, manifest: Manifest) -> Notes:
 
 
 def _first_paragraph(source: str) -> str:
-    """The first paragraph of a cell that is no heading."""
+    """The first paragraph of a cell that is no heading and no badge."""
     paragraphs = [text.strip() for text in source.split("\n\n")]
-    return next((text for text in paragraphs if text and not text.startswith("#")), "")
+    return next((text for text in paragraphs if text and not text.startswith(("#", "[!["))), "")
 
 
 def _step_minutes(section: Section, lab: Lab, manifest: Manifest) -> list[tuple[str, float]]:

@@ -18,6 +18,7 @@ from adaptlab import evaluation, kinds, prompts, provenance, workbench
 from adaptlab.answers import clean
 from adaptlab.artifacts import Lab
 from adaptlab.files import atomic_write_json, read_text, sha256_path, size_of, validated
+from adaptlab.kinds import Artifact
 from adaptlab.provenance import IMPORTED, InputRecord, Provenance, sidecar_path
 from adaptlab.schemas import Generation, Hit, Message, Question
 from adaptlab.scoring import strict
@@ -285,47 +286,57 @@ def store(lab: Lab, path: Path, imported: Imported) -> list[Path]:
     """Put the generations where the recap's own results lie, each with a sidecar that says imported."""
     if lab.settings.mode == "prebuilt":
         raise LabError("LAB_MODE=prebuilt shows prebuilt results only: import with LAB_MODE=auto.")
-    written = []
     benchmark = workbench.benchmark_path(lab)
-    for name, generations in imported.generations.items():
-        artifact = kinds.artifact_of(name)
-        place = lab.settings.live_dir / artifact.file
-        sidecar_path(place).unlink(missing_ok=True)
-        kinds.write(artifact, generations, place)
-        source = InputRecord(name=benchmark.name, sha256=sha256_path(benchmark), origin="source")
-        given = InputRecord(name=path.name, sha256=sha256_path(path), origin="source")
-        bound = {
-            "the artifact": artifact.file,
-            "the profile": lab.profile.name,
-            "the document": lab.document_hash,
-            f"input {source.name}": source.sha256,
-        }
-        record = Provenance(
-            artifact=artifact.file,
-            kind=artifact.kind,
-            key=IMPORTED,
-            parts=bound,
-            sha256=sha256_path(place),
-            bytes=size_of(place),
-            origin=IMPORTED,
-            label=f"imported from {path.name}; profile {lab.profile.name}; {provenance.today()}",
-            profile=lab.profile.name,
-            document=lab.settings.slug,
-            notebook="adaptlab eval import",
-            inputs=[source, given],
-            settings={"notes": imported.notes, "models": imported.models},
-            models=[],
-            libraries=provenance.library_versions(),
-            python=platform.python_version(),
-            device="not recorded",
-            seeds={},
-            wall_seconds=0,
-            date=provenance.today(),
-            revision=provenance.code_revision(),
-        )
-        atomic_write_json(sidecar_path(place), record)
-        written.append(place)
-    return written
+    source = InputRecord(name=benchmark.name, sha256=sha256_path(benchmark), origin="source")
+    about = {"notes": imported.notes, "models": imported.models}
+    return [
+        put(lab, kinds.artifact_of(name), generations, path, "adaptlab eval import", [source], about)
+        for name, generations in imported.generations.items()
+    ]
+
+
+def put(
+    lab: Lab,
+    artifact: Artifact,
+    value: Any,
+    path: Path,
+    notebook: str,
+    bound_to: Sequence[InputRecord] = (),
+    about: dict[str, Any] | None = None,
+) -> Path:
+    """Write what the file at `path` became among this machine's results, with a sidecar that says imported.
+
+    It belongs to the lab's profile and document, and to the files in `bound_to`.
+    """
+    place = lab.settings.live_dir / artifact.file
+    sidecar_path(place).unlink(missing_ok=True)
+    kinds.write(artifact, value, place)
+    bound = {"the artifact": artifact.file, "the profile": lab.profile.name, "the document": lab.document_hash}
+    record = Provenance(
+        artifact=artifact.file,
+        kind=artifact.kind,
+        key=IMPORTED,
+        parts=bound | {f"input {source.name}": source.sha256 for source in bound_to},
+        sha256=sha256_path(place),
+        bytes=size_of(place),
+        origin=IMPORTED,
+        label=f"imported from {path.name}; profile {lab.profile.name}; {provenance.today()}",
+        profile=lab.profile.name,
+        document=lab.settings.slug,
+        notebook=notebook,
+        inputs=[*bound_to, InputRecord(name=path.name, sha256=sha256_path(path), origin="source")],
+        settings=about or {},
+        models=[],
+        libraries=provenance.library_versions(),
+        python=platform.python_version(),
+        device="not recorded",
+        seeds={},
+        wall_seconds=0,
+        date=provenance.today(),
+        revision=provenance.code_revision(),
+    )
+    atomic_write_json(sidecar_path(place), record)
+    return place
 
 
 def accuracy_note(generations: Sequence[Generation], questions: Sequence[Question]) -> str:

@@ -37,11 +37,13 @@ class CellFailed(Exception):
 
 
 class ThisPython(KernelSpecManager):
-    """The kernel of the running interpreter, whatever kernels a user has installed under the same name."""
+    """The kernel of one interpreter, whatever kernels a user has installed under the same name."""
+
+    python = sys.executable
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """How to start that kernel."""
-        argv = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [self.python, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         argv.append("--IPKernelApp.log_level=40")
         return KernelSpec(argv=argv, display_name=kernel_name, language="python")
 
@@ -52,14 +54,20 @@ def code_cells(notebook: NotebookNode) -> int:
 
 
 def execute(
-    notebook: NotebookNode, folder: Path, environment: Mapping[str, str], watch: Callable[[Cells], None]
+    notebook: NotebookNode,
+    folder: Path,
+    environment: Mapping[str, str],
+    watch: Callable[[Cells], None],
+    python: str = sys.executable,
 ) -> NotebookNode:
     """Run every cell in `folder`; outputs are put into `notebook`. `watch` is called several times a second.
 
     The kernel's event loop lives in a thread of its own, so that Ctrl-C arrives here, whatever the kernel is doing.
     """
     cells = Cells(code_cells(notebook))
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=ThisPython())
+    specs = ThisPython()
+    specs.python = python
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
     client = _client(notebook, folder, cells, manager)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)

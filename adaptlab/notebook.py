@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import config
-from adaptlab import artifacts, environment, progress as progress_module, provenance
+from adaptlab import artifacts, colab, environment, progress as progress_module, provenance
 from adaptlab.artifacts import Lab, Result
 from adaptlab.capture import MANIFEST, read_manifest
 from adaptlab.inert import inert, inert_frame
@@ -39,6 +39,7 @@ QUIET = {
     "WANDB_DISABLED": "true",
     "TQDM_DISABLE": "1",
 }
+OWN_BASE = ": the student's own base, which is judge too, because LAB_ENDPOINT_URL is not set"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -83,9 +84,11 @@ def banner(lab: Lab) -> str:
         ("mode", _mode_words(lab)),
         ("device", _device_words(lab)),
         ("student", _model_words(settings.student)),
-        ("teacher", _model_words(settings.teacher)),
+        ("teacher", _model_words(settings.teacher) + (OWN_BASE if settings.own_teacher else "")),
         ("document", f"{settings.document_name} ({_size(settings.sources)})"),
     ]
+    kept = "" if settings.mode == "prebuilt" else colab.results_words(settings.outputs_dir)
+    rows += [("results", kept)] if kept else []
     rows += [("missing", sentence) for sentence in _missing(lab)]
     return "\n".join([f"Model Adaptation Lab: {lab.notebook}", *(f"  {name:<9} {text}" for name, text in rows)])
 
@@ -191,8 +194,8 @@ def _missing(lab: Lab) -> list[str]:
         return []
     means = "steps that need it show prebuilt results, if there are any"
     means = "steps that need it stop" if lab.settings.mode == "live" else means
-    roles = {lab.settings.student: artifacts.MODEL_LIBRARIES, lab.settings.teacher: ()}
-    found = [lab.obstacle([spec], libraries) for spec, libraries in roles.items()]
+    roles = [(lab.settings.student, artifacts.MODEL_LIBRARIES), (lab.settings.teacher, ())]
+    found = [lab.obstacle([spec], libraries) for spec, libraries in roles]
     return [f"{obstacle}: {means}" for obstacle in dict.fromkeys(found) if obstacle]
 
 

@@ -18,6 +18,7 @@ from config import ROOT, LabError, ModelSpec, Settings
 
 Origin = Literal["live", "prebuilt", "mixed", "imported"]
 IMPORTED: Literal["imported"] = "imported"  # an earlier workshop day's result, put in the place of a step's own
+OWN_ROWS = "own_rows.jsonl"  # training rows that the learner brought along
 LIBRARIES = (
     "torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "sdg-hub", "rank-bm25", "pandas",
     "numpy", "scipy", "statsmodels", "pypdf", "mammoth", "markdownify",
@@ -37,12 +38,16 @@ class ModelRecord(BaseModel):
 
 
 class InputRecord(BaseModel):
-    """Something a step read, with the hash it had then and where it came from."""
+    """Something a step read, with the hash it had then and where it came from.
+
+    `own_rows` is true for the learner's own rows and all that was made from them; it is written only where true.
+    """
 
     model_config = ConfigDict(extra="forbid")
     name: str
     sha256: str
     origin: Origin | Literal["source"]
+    own_rows: bool = Field(default=False, exclude_if=lambda stands_on_them: not stands_on_them)
 
 
 class Provenance(BaseModel):

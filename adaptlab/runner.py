@@ -153,6 +153,7 @@ def _paths(settings: Settings) -> dict[str, str]:
     known = {
         "LAB_DOCUMENT": settings.document_variable,
         "LAB_BENCHMARK": str(settings.benchmark),
+        "LAB_TRAINING_ROWS": settings.training_rows,
         "LAB_OUTPUTS": str(settings.outputs_dir),
         "LAB_PREBUILT": str(settings.prebuilt_root),
     }
