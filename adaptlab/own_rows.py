@@ -53,7 +53,7 @@ def check_apart(lab: Lab, path: Path, rows: Sequence[Row]) -> None:
     text, questions = workbench.document(lab), workbench.questions(lab)
     facts = workbench.facts(lab, text)
     asked = ["\n".join(message.content for message in row.prompt) for row in rows]
-    overlaps = benchmark.contamination(questions, asked, {fact.entity for fact in facts})
+    overlaps = benchmark.contamination(questions, asked, sorted({fact.entity for fact in facts}))
     held_out = {fact.entity for fact in facts if fact.split == "held_out"}
     found = {overlap.text_index: f"asks the test question {overlap.question_id}" for overlap in overlaps}
     for at, words in enumerate(asked):
