@@ -120,6 +120,9 @@ class SamplingSettings:
     max_new_tokens: int = 48
 
 
+NOT_IN_KEYS = {"in_key": False}  # a field that no step's result depends on: changing it computes nothing again
+
+
 @dataclass(frozen=True)
 class Profile:
     """One scale of the lab. Models go by name; `endpoint` means LAB_TEACHER_MODEL at LAB_ENDPOINT_URL."""
@@ -150,8 +153,9 @@ class Profile:
     prices: tuple[float, float] | None = None  # the teacher's, for a million tokens read and a million written
     engine: str = "plain"  # `unsloth` where that is installed beside an NVIDIA GPU, else plain all the same
     # What 04Evaluation/02_MultiModelEval compares: a name of MODELS, a hub repository or a folder with weights each.
-    compared: tuple[str, ...] = ()
-    teaches_itself: bool = False  # without an endpoint the student's own base is teacher and judge
+    compared: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEYS)
+    # Without an endpoint the student's own base is teacher and judge; a step's models are in its key by themselves.
+    teaches_itself: bool = field(default=False, metadata=NOT_IN_KEYS)
 
     @property
     def replay_share(self) -> float:

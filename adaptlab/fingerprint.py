@@ -38,8 +38,8 @@ def canonical(value: Any, what: str) -> Any:
     if isinstance(value, BaseModel):
         return canonical(value.model_dump(mode="json"), what)
     if dataclasses.is_dataclass(value) and not isinstance(value, (type, Settings)):
-        fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-        return canonical(fields, what)
+        counted = [item.name for item in dataclasses.fields(value) if item.metadata.get("in_key", True)]
+        return canonical({name: getattr(value, name) for name in counted}, what)
     if isinstance(value, dict):
         return {str(key): canonical(item, f"{what}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):

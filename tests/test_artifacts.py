@@ -163,6 +163,13 @@ def test_keys_do_not_depend_on_where_the_repository_lies():
     }
 
 
+def test_a_field_that_no_result_depends_on_changes_no_key() -> None:
+    compared = replace(config.MINI, compared=("another model",))
+    other = replace(config.MINI, generation_batch=1)
+    told = fingerprint.canonical(config.MINI, "the profile")
+    assert fingerprint.canonical(compared, "the profile") == told != fingerprint.canonical(other, "the profile")
+
+
 def test_a_result_used_without_being_named_is_an_input_all_the_same(make_lab):
     lab = make_lab()
     base = lab.step("eval_results", answer, models=())
