@@ -302,8 +302,13 @@ def chat_mark(chat: Sequence[dict[str, str]]) -> str:
 
 
 def is_copy(row: dict[str, Any]) -> bool:
-    """Whether a row says that it is another one once more, as over-sampling makes them."""
+    """Whether a row says that it is another one once more, as over-sampling makes them (a table holds it as JSON)."""
     generator = row.get("generator")
+    if isinstance(generator, str):
+        try:
+            generator = json.loads(generator)
+        except ValueError:
+            return False
     return isinstance(generator, dict) and bool(generator.get("copy_of"))
 
 

@@ -109,8 +109,11 @@ def test_rows_that_say_the_same_are_left_out_and_marked_copies_stay_where_their_
     made = {one.format: one for one in exports.export_rows({"train": rows}, tmp_path)}
     assert {name: (one.rows, one.left_out) for name, one in made.items()} == {
         "prompt-completion": (3, 1), "parquet": (3, 1), "messages": (2, 2), "alpaca": (2, 2)}  # fmt: skip
-    assert not verify_data.check_file(tmp_path / "training_data.jsonl").faults
-    assert not verify_data.check_file(tmp_path / "messages.jsonl").faults
+    for one in made.values():
+        assert verify_data.check_file(tmp_path / one.file).faults == [], one.file
+    plain = {"prompt": "a", "completion": "b"}
+    (tmp_path / "same.jsonl").write_text(f"{json.dumps(plain)}\n{json.dumps(plain | {'generator': 'no JSON'})}\n")
+    assert any("the same row stands" in fault.what for fault in verify_data.check_file(tmp_path / "same.jsonl").faults)
 
 
 @pytest.mark.parametrize(

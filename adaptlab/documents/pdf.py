@@ -99,7 +99,7 @@ def to_markdown(data: bytes, name: str) -> tuple[str, list[str]]:
         blocks += [_comment(number, edges), *made]
         before = body or before
     text = "\n\n".join(block for block in blocks if block)
-    return _unhyphenated(text) + "\n", [f"{name}: read with pypdf; tables without aligned cells and images are lost."]
+    return _unhyphenated(text) + "\n", [f"{name}: tables without aligned cells and images are lost."]
 
 
 # ---------------------------------------------------------------------------------------------------------- pages

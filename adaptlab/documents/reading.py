@@ -205,7 +205,7 @@ def _converted(path: Path, data: bytes, kind: str) -> tuple[str, str, list[str]]
             return text, "docling", []
         notes = [f"{path.name}: docling could not read it ({problem}); {light} did."]
     elif kind in ("PDF", "DOCX"):
-        notes = [f"{path.name}: {light} read it; pip install docling keeps more tables."]
+        notes = [f"{path.name}: docling, which keeps more tables, is not installed: {light} read it."]
     missing = [library for library in LIBRARIES[kind] if importlib.util.find_spec(library) is None]
     if missing:
         raise LabError(
