@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import dataclasses
 import json
 import linecache
 import os
@@ -164,8 +165,8 @@ def test_keys_do_not_depend_on_where_the_repository_lies():
 
 
 def test_a_field_that_no_result_depends_on_changes_no_key() -> None:
-    compared = replace(config.MINI, compared=("another model",))
-    other = replace(config.MINI, generation_batch=1)
+    compared = dataclasses.replace(config.MINI, compared=("another model",))
+    other = dataclasses.replace(config.MINI, generation_batch=1)
     told = fingerprint.canonical(config.MINI, "the profile")
     assert fingerprint.canonical(compared, "the profile") == told != fingerprint.canonical(other, "the profile")
 
