@@ -12,10 +12,11 @@ VENV_DEMO ?= .venv-demo
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 LAB_PROFILE ?= mini
 UV ?= uv
-# More options for pytest, for the runner and for the benchmark: make test PYTEST="-k runner"
+# More options for pytest, for the runner and for the benchmarks: make test PYTEST="-k runner"
 PYTEST =
 RUN =
 BENCH =
+GPU_CHECK =
 SITE =
 # What JupyterLab does in `make e2e`: prebuilt replays the notebooks, live computes them.
 E2E ?= prebuilt
@@ -31,7 +32,7 @@ if [ -z "$$py" ]; then \
 fi
 endef
 
-.PHONY: help lab lab-full test e2e demo site jupyter lint bench clean env env-test env-demo requirements
+.PHONY: help lab lab-full test e2e demo site jupyter lint bench gpu-check clean env env-test env-demo requirements
 
 help: ## List these targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/'
@@ -77,6 +78,9 @@ lint: env ## Check style and types.
 
 bench: env ## Measure installation, lab, demo and tests against their budgets (BENCH=--quick for less).
 	@"$(VENV)/bin/python" benchmarks/run.py $(BENCH)
+
+gpu-check: env ## Measure QLoRA and sampling at true sizes on this machine's NVIDIA GPU (GPU_CHECK=--only=... for less).
+	@"$(VENV)/bin/python" benchmarks/gpu_check.py $(GPU_CHECK)
 
 # Needs uv; the nvidia, cuda and triton lines come with PyTorch and are left to it.
 requirements: ## Compile the pinned requirements again from the .in files.

@@ -37,7 +37,7 @@ PARTS = (
     Part("seed rows of a whole book", "documents", 20, True),
 )
 
-RATIOS = ("generation", "synthesis")  # scripts in this folder that print ratios beside their targets
+RATIOS = ("generation", "synthesis", "training_speed")  # scripts in this folder that print ratios beside their targets
 
 
 @dataclass(frozen=True)
