@@ -269,7 +269,7 @@ class Endpoint:
     requests_per_minute: int | None = None
     concurrency: int = 8
     timeout: int = 120
-    more_urls: tuple[str, ...] = ()  # further endpoints that serve the same model, for synthesis to share out its work
+    more_urls: tuple[str, ...] = ()  # further endpoints that serve the same model: the work is shared out
 
     @property
     def configured(self) -> bool:

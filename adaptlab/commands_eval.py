@@ -63,7 +63,13 @@ def _register_eval(nouns: Any) -> None:
         eval_run,
         example="adaptlab eval run --endpoint http://127.0.0.1:8000/v1 --model mini-granite --out run.json",
     )
-    asked.add_argument("--endpoint", required=True, metavar="URL", help="the base URL, which mostly ends in /v1")
+    asked.add_argument(
+        "--endpoint",
+        required=True,
+        action="append",
+        metavar="URL",
+        help="the base URL, which mostly ends in /v1; repeat it for replicas, which share the questions",
+    )
     asked.add_argument("--model", help="the model's name there (else the only one that it offers)")
     asked.add_argument("--sample", type=_sample, default=50, help="so many questions, or all (50)")
     asked.add_argument("--seed", type=int, help="draws another sample (LAB_SEED)")

@@ -51,7 +51,44 @@ class Failure(Exception):
         self.kind, self.sentence, self.passing, self.pause = kind, sentence, passing, pause
 
 
-class EndpointGenerator(Generator):
+class Asking(Generator):
+    """Asks in threads, `max_concurrency` requests at a time: so it works inside the event loop of a notebook too."""
+
+    max_concurrency: int
+    give_up_after: int
+
+    def run(self, requests: Sequence[Request], on_item: OnItem | None = None) -> list[list[Completion]]:
+        """The completions of every request, in order; `on_item` is called as requests finish.
+
+        Raises a LabError with the last failure's sentence when `give_up_after` requests in a row got no answer.
+        """
+        stopped = threading.Event()
+        answers: list[list[Completion]] = [[] for _ in requests]
+        pool = ThreadPoolExecutor(max(1, min(self.max_concurrency, len(requests))), "endpoint")
+        answered, in_a_row = False, 0
+        try:
+            tasks = {pool.submit(self.complete, request, stopped): i for i, request in enumerate(requests)}
+            for task in as_completed(tasks):
+                made = answers[tasks[task]] = task.result()
+                if on_item is not None:
+                    on_item(tasks[task], made)
+                if any(item.status != "error" for item in made):
+                    answered, in_a_row = True, 0
+                elif not answered or made[0].finish_reason != "refused":
+                    in_a_row += 1
+                if in_a_row >= self.give_up_after:
+                    raise LabError(made[0].error)
+        finally:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+        return answers
+
+    def complete(self, request: Request, stopped: threading.Event) -> list[Completion]:
+        """All samples of one request, those without an answer as errors; fewer only once `stopped` is set."""
+        raise NotImplementedError
+
+
+class EndpointGenerator(Asking):
     """Asks an OpenAI-compatible endpoint, `max_concurrency` requests at a time.
 
     What may pass (429, 5xx, timeouts, lost connections, replies that are no chat completion) is tried again, up to
@@ -59,7 +96,6 @@ class EndpointGenerator(Generator):
     `timeout` is how long the endpoint may send nothing, `connect_timeout` how long it may take to accept a connection,
     `deadline` how long a call may take altogether (else `DEADLINE` times `timeout`), all in seconds.
     `requests_per_minute` is the limit of all calls of this process to the URL, retries included.
-    The calls are made in threads, so that this works inside the event loop of a notebook too.
     """
 
     def __init__(
@@ -92,8 +128,8 @@ class EndpointGenerator(Generator):
         self._pace = pace.of(url, requests_per_minute)
 
     @classmethod
-    def of(cls, endpoint: Endpoint, model: str) -> EndpointGenerator:
-        """A generator for a model at the endpoint that the settings describe."""
+    def of(cls, endpoint: Endpoint, model: str, **changes: Any) -> EndpointGenerator:
+        """A generator for a model at the (first) endpoint that the settings describe."""
         return cls(
             str(endpoint.url),
             endpoint.key,
@@ -101,35 +137,10 @@ class EndpointGenerator(Generator):
             max_concurrency=endpoint.concurrency,
             timeout=endpoint.timeout,
             requests_per_minute=endpoint.requests_per_minute,
+            **changes,
         )
 
-    def run(self, requests: Sequence[Request], on_item: OnItem | None = None) -> list[list[Completion]]:
-        """The completions of every request, in order; `on_item` is called as requests finish.
-
-        Raises a LabError with the last failure's sentence when `give_up_after` requests in a row got no answer.
-        """
-        stopped = threading.Event()
-        answers: list[list[Completion]] = [[] for _ in requests]
-        pool = ThreadPoolExecutor(max(1, min(self.max_concurrency, len(requests))), "endpoint")
-        answered, in_a_row = False, 0
-        try:
-            tasks = {pool.submit(self._complete, request, stopped): i for i, request in enumerate(requests)}
-            for task in as_completed(tasks):
-                made = answers[tasks[task]] = task.result()
-                if on_item is not None:
-                    on_item(tasks[task], made)
-                if any(item.status != "error" for item in made):
-                    answered, in_a_row = True, 0
-                elif not answered or made[0].finish_reason != "refused":
-                    in_a_row += 1
-                if in_a_row >= self.give_up_after:
-                    raise LabError(made[0].error)
-        finally:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-        return answers
-
-    def _complete(self, request: Request, stopped: threading.Event) -> list[Completion]:
+    def complete(self, request: Request, stopped: threading.Event) -> list[Completion]:
         """All samples of one request; a server that ignores `n` is asked again, each time with another seed."""
         seed = secrets.randbits(31) if request.seed is None and not request.greedy else request.seed
         done: list[Completion] = []

@@ -18,6 +18,7 @@ from adaptlab import provenance, workbench
 from adaptlab.artifacts import Lab
 from adaptlab.files import Partial, atomic_write_json, read_text, sha256_bytes, sha256_path
 from adaptlab.inert import inert
+from adaptlab.replicas import endpoint_urls
 from adaptlab.schemas import CATEGORIES, Arm, Category, Context, Generation, GenerationStatus, Question, Record
 from adaptlab.scoring import SCORER_VERSION, canonical, lenient, strict
 from adaptlab.stats import wilson
@@ -185,7 +186,7 @@ def served_model(url: str, key: str | None) -> str:
 
 def run_endpoint(
     lab: Lab,
-    url: str,
+    url: str | Sequence[str],
     out: Path,
     model: str | None = None,
     size: int | None = 50,
@@ -194,27 +195,30 @@ def run_endpoint(
 ) -> EvalRun:
     """Ask an endpoint a sample of the benchmark and write the scored run to `out`; a killed run goes on from there.
 
-    The key is the one of LAB_ENDPOINT_KEY. A question that got no answer stops the run with a LabError.
+    Several endpoints that serve the same model, as a list or parted by commas, share the questions. The key
+    is the one of LAB_ENDPOINT_KEY. A question that got no answer stops the run with a LabError.
     """
     if out.is_dir():
         raise LabError(f"--out names {out.name}, which is a folder: name a file.")
-    url, key = checked_url(url), lab.settings.endpoint.key
-    asked_model = model or served_model(url, key)
+    urls, key = [checked_url(each) for each in endpoint_urls(url)], lab.settings.endpoint.key
+    asked_model = model or served_model(urls[0], key)
     seed = lab.settings.seeds.base if seed is None else seed
     asked = stratified(workbench.questions(lab), size, seed)
     text = workbench.document(lab)
     index = workbench.index(lab, text) if context == "retrieved" else None
     about = _described(lab)
-    parts = [url, asked_model, context, about["benchmark_sha256"], about["document_sha256"], str(lab.profile.sampling)]
+    hashes = [about["benchmark_sha256"], about["document_sha256"]]
+    parts = [*urls, asked_model, context, *hashes, str(lab.profile.sampling)]
     kept = out.with_name(f".{out.name}.{sha256_bytes(repr(parts).encode())[:12]}.partial.jsonl")
-    keeping = _Keeping(lab, Endpoint(url, key, asked_model), kept)
+    places = replace(lab.settings.endpoint, url=urls[0], more_urls=tuple(urls[1:]), model=asked_model)
+    keeping = _Keeping(lab, places, kept)
     arm = Arm(name=f"{asked_model}, context: {context}", model="endpoint", context=context)
     made = workbench.ask(keeping, arm, asked, lab.progress, index, text)
     run = EvalRun(
         kind="run",
         name=arm.name,
         model=asked_model,
-        endpoint=url,
+        endpoint=", ".join(urls),
         context=context,
         sample=len(asked),
         sample_seed=seed if len(asked) < len(workbench.questions(lab)) else None,

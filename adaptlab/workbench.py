@@ -135,7 +135,7 @@ def tokenizer(lab: Lab) -> Any:
 
 
 def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
-    """A local generator for a role or model name, or the endpoint's if that is where the model lives."""
+    """A local generator for a role or model name, or one that asks the endpoint(s) if that is where it lives."""
     from adaptlab import generation, models
 
     spec = lab.settings.model(model)
@@ -143,6 +143,10 @@ def generator(lab: Lab, model: str, adapter: Path | None = None) -> Any:
         endpoint = lab.settings.endpoint
         if not endpoint.url:
             raise LabError(f"{spec.name} is reached through an endpoint: set LAB_ENDPOINT_URL (and LAB_ENDPOINT_KEY).")
+        if endpoint.more_urls:
+            from adaptlab.sharing import SharedGenerator
+
+            return SharedGenerator.of(endpoint, spec.name)
         return generation.EndpointGenerator.of(endpoint, spec.name)
     return generation.LocalGenerator(models.load(spec, lab.settings, adapter))
 

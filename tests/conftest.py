@@ -24,8 +24,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: more threads 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no worker begins one when the others are done."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker begins one when the others are done; `index` is asked for."""
+    if "index" not in config.option.markexpr:
+        reason = 'installs from a package index and takes minutes: ask for it with make test PYTEST="-m index"'
+        for item in items:
+            if item.get_closest_marker("index"):
+                item.add_marker(pytest.mark.skip(reason=reason))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -17,8 +17,7 @@ import pytest
 from fault_helpers import teaching
 from synthesis_helpers import FastServer, Shaky, digest, passages, scripted, truth
 
-from adaptlab import synthesis
-from adaptlab.synthesis import replicas
+from adaptlab import replicas, synthesis
 from config import ROOT, LabError, settings
 
 KILLS = 20

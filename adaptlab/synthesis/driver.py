@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from adaptlab import files
 from adaptlab.quiet import no_logs_below
+from adaptlab.replicas import Replicas, endpoint_urls
 from adaptlab.synthesis import flows
 from adaptlab.synthesis.flows import SEED_COLUMNS, Teacher, find_flow, flow_fingerprint
 from adaptlab.synthesis.pairs import PARSER_VERSION
-from adaptlab.synthesis.replicas import Replicas, endpoint_urls
 from config import LabError
 
 if TYPE_CHECKING:

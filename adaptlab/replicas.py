@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from config import LabError
 
-FAILURES = 3  # so many documents in a row without an answer, and an endpoint rests
+FAILURES = 3  # so many jobs in a row without an answer, and an endpoint rests
 REST_SECONDS = 30.0
 
 
@@ -32,9 +32,9 @@ def endpoint_urls(text: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class Replicas:
-    """Hands out endpoints, at most `each` documents to one at a time, always the one with the least to do.
+    """Hands out endpoints, at most `each` jobs (documents, questions) to one at a time, the idlest one first.
 
-    An endpoint that fails on `FAILURES` documents in a row rests for a while, as long as another one works.
+    An endpoint that fails on `FAILURES` jobs in a row rests for a while, as long as another one works.
     """
 
     def __init__(self, urls: Sequence[str], each: int, rest_seconds: float = REST_SECONDS) -> None:
@@ -44,7 +44,7 @@ class Replicas:
 
     @property
     def places(self) -> int:
-        """How many documents may be in flight."""
+        """How many jobs may be in flight."""
         return self.each * len(self._replicas)
 
     def take(self, tried: Collection[str] = ()) -> str | None:
@@ -64,7 +64,7 @@ class Replicas:
                 self._free.wait(1.0)
 
     def give_back(self, url: str, answered: bool) -> None:
-        """Say how it went, and make room for the next document."""
+        """Say how it went, and make room for the next job."""
         with self._free:
             replica = self._replicas[url]
             replica.active -= 1
