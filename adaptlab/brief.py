@@ -16,7 +16,7 @@ from adaptlab.files import atomic_write_text
 from adaptlab.pages import page
 from adaptlab.report import minutes_by_notebook
 from adaptlab.schemas import Generation
-from adaptlab.stats import guess_verdict, paired_bootstrap
+from adaptlab.stats import guess_verdict, p_words, paired_bootstrap, points, wilson
 from config import LabError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ ANSWERED = (
     "adapter_results.json",
     "adapter_with_context.json",
 )
+# The steps of the evaluation's grid that are no comparison of adapters, and that every customer asks about.
+FIRST_STEPS = {("base", "base + retrieval")}
 
 
 def _interval(row: dict[str, Any]) -> str:
@@ -48,32 +50,48 @@ def _ladder(data: dict[str, Any]) -> list[str]:
 def verdicts(data: dict[str, Any]) -> list[str]:
     """One sentence for each paired comparison, each guess control and each skill."""
     lines = [
-        f"{t['b']} against {t['a']}: {t['difference']:+.0%} on {t['n']} questions, {t['verdict']}."
+        f"{t['b']} against {t['a']}: {points(t['difference'])} on {t['n']} questions, {t['verdict']}."
         for t in data["tests"]
     ]
-    for g in data["guess"]:
-        state = guess_verdict(g["above_guess"])
-        lines.append(f"{g['arm']}, closed-book, {g['facts']}: {g['rate']:.0%} right, {state} ({g['guess']:.0%}).")
-    for s in data["skills"]:
-        lines.append(f'Skill "{s["skill"]}": {s["base"]:.0%} before, {s["adapter"]:.0%} after, {s["verdict"]}.')
-    return lines
+    return lines + [guess_line(g) for g in data["guess"]] + [_skill_line(s) for s in data["skills"]]
+
+
+def guess_line(control: dict[str, Any]) -> str:
+    """One guess control; it counts the questions whose attribute others share, which can be fewer than the ladder's."""
+    right = wilson(control["rate"] * control["n"], control["n"])
+    return (
+        f"{control['arm']}, closed-book, {control['facts']}: {right.rate:.0%} of {control['n']} right "
+        f"({right.low:.0%} to {right.high:.0%}), {guess_verdict(control['above_guess'])} ({control['guess']:.0%})."
+    )
+
+
+def _skill_line(skill: dict[str, Any]) -> str:
+    """One skill before and after, with the intervals where they were stored."""
+    told = [f"{skill[arm]:.0%}{_ends(skill, arm)} {when}" for arm, when in (("base", "before"), ("adapter", "after"))]
+    return f'Skill "{skill["skill"]}": {", ".join(told)}, {skill["verdict"]}.'
+
+
+def _ends(skill: dict[str, Any], arm: str) -> str:
+    low, high = skill.get(f"{arm} low"), skill.get(f"{arm} high")
+    return "" if low is None or high is None else f" ({low:.0%} to {high:.0%})"
 
 
 def next_step(data: dict[str, Any]) -> str:
     """What the comparisons and the skills support doing next."""
     by_pair = {(t["a"], t["b"]): t["verdict"] for t in data["tests"]}
-    lost = [s["skill"] for s in data["skills"] if s["verdict"] == "worse"]
-    better = by_pair.get(("base + retrieval", "adapter + retrieval")) == "better"
-    if better and not lost:
+    lost = ", ".join(s["skill"] for s in data["skills"] if s["verdict"] == "worse")
+    beside = by_pair.get(("base + retrieval", "adapter + retrieval"))
+    if beside == "better":
+        if lost:
+            return f"Adaptation added to retrieval, but cost something ({lost}): try a larger replay share first."
         return "Adaptation added to retrieval and no loss was detected: repeat it on the customer's own questions."
-    if better:
-        return (
-            f"Adaptation added to retrieval, but cost something ({', '.join(lost)}): try a larger replay share first."
-        )
+    if beside == "worse":
+        return "Adaptation made answers with retrieval worse: keep the base model, and read what it lost, item by item."
     if by_pair.get(("base", "adapter")) == "better":
+        price = f" It also cost something ({lost}): try a larger replay share before anybody relies on it." * bool(lost)
         return (
-            "Adaptation put knowledge into the weights without adding to retrieval: keep retrieval, and adapt only "
-            "where context is what costs."
+            "Adaptation put knowledge into the weights, and beside retrieval no gain was detected: keep retrieval, and "
+            f"adapt only where the pages in each prompt are too slow or too dear.{price}"
         )
     return "Adaptation brought no detectable gain here: work on retrieval and data before training again."
 
@@ -85,7 +103,8 @@ def headline(data: dict[str, Any]) -> str:
     if test is None:
         return "No paired comparison was made, so nothing can be said about a difference."
     low, high = difference_interval(test)
-    found = f"{test['difference']:+.0%} (95 % interval {low:+.0%} to {high:+.0%}) on {test['n']} questions"
+    ends = f"95 % interval {100 * low:+.0f} to {100 * high:+.0f}"
+    found = f"{points(test['difference'])} ({ends}) on {test['n']} questions"
     return f"{test['b']} against {test['a']}: {test['verdict']}, {found}."
 
 
@@ -103,7 +122,8 @@ def unknown(data: dict[str, Any]) -> list[str]:
     lines = []
     if data.get("detectable") is not None:
         asked = max((row["n"] for row in data["ladder"]), default=0)
-        lines.append(f"Differences under {data['detectable']:.0%}: {asked} questions cannot show them.")
+        least = points(data["detectable"], signed=False)
+        lines.append(f"Differences under {least}: {asked} questions are too few to show them.")
     unsure = [t for t in data["tests"] if t["verdict"].startswith("no detectable")]
     if unsure:
         lines.append(
@@ -112,7 +132,7 @@ def unknown(data: dict[str, Any]) -> list[str]:
         )
     guessed = [row["rung"] for row in data["ladder"] if row["guess"] is None]
     if guessed:
-        lines.append(f"How much of these rungs is guessing: {', '.join(guessed)}.")
+        lines.append(f"How much guessing is in these rungs: {'; '.join(guessed)}.")
     return [
         *lines,
         "How a larger model behaves on these questions, and how any model behaves on questions of other kinds.",
@@ -163,30 +183,46 @@ def cost_lines(spent: dict[str, Any] | None) -> list[str]:
         return ["Not on this page: `adaptlab brief` adds what each answer and the training took."]
     lines = []
     if spent["answers"]:
-        lines += ["| answers by | drawn for a question | tokens a question | seconds a question |", "|---|---|---|---|"]
+        lines += ["| answers by | samples a question | tokens a question | seconds a question |", "|---|---|---|---|"]
         lines += [
             f"| {row['arm']} | {row['drawn']:.0f} | {row['tokens']:.0f} | {row['seconds']:.3f} |"
             for row in spent["answers"]
         ]
         lines.append("")
     if spent["training"]:
-        told = ", ".join(f"{name} {value:,}" for name, value in spent["training"].items())
-        lines.append(f"Training on {spent['device']}: {told}.")
+        lines.append(training_words(spent["training"], spent["device"]))
     if spent["minutes"]:
         told = ", ".join(f"{name[:2]} {value:.1f}" for name, value in spent["minutes"].items())
         lines.append(f"Minutes of computing by section: {told}.")
     return lines
 
 
+def training_words(cost: dict[str, Any], device: str) -> str:
+    """What training took, in one sentence made of what was noted."""
+    known = {
+        "minutes": "{:.1f} minutes",
+        "rows": "{:,} rows",
+        "epochs": "{:g} epochs",
+        "steps": "{:,} steps",
+        "tokens": "{:,} tokens",
+        "trainable weights": "{:,} trained weights",
+        "weights": "{:,} weights in all",
+        "peak memory (GB)": "{:.1f} GB of memory at most",
+    }
+    told = [words.format(cost[name]) for name, words in known.items() if name in cost]
+    return f"Training on {device}: {', '.join(told)}."
+
+
 def _tests(data: dict[str, Any]) -> list[str]:
-    """The paired comparisons with their intervals and p values."""
+    """The paired comparisons with their intervals and p values, first what retrieval alone brought."""
+    made = {(test["a"], test["b"]) for test in data["tests"]}
+    steps = [step for step in data.get("steps", []) if (step["a"], step["b"]) in FIRST_STEPS - made]
     lines = []
-    for test in data["tests"]:
-        low, high = difference_interval(test)
-        p = test.get("p (Holm)", test["p"])
+    for test in [*steps, *data["tests"]]:
+        low, high = (test["low"], test["high"]) if "low" in test else difference_interval(test)
         lines.append(
-            f"- {test['b']} against {test['a']}: {test['difference']:+.0%} ({low:+.0%} to {high:+.0%}, "
-            f"n = {test['n']}, p = {p:.2g}), {test['verdict']}."
+            f"- {test['b']} against {test['a']}: {points(test['difference'])} ({100 * low:+.0f} to {100 * high:+.0f}, "
+            f"n = {test['n']}, {p_words(test.get('p (Holm)', test['p']))}), {test['verdict']}."
         )
     return lines
 

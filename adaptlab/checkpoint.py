@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from adaptlab.artifacts import Lab
 from adaptlab.capture import SIDECAR_END, read_manifest
 from adaptlab.provenance import Provenance, read_sidecar, sidecar_path
-from adaptlab.sections import NOTEBOOKS, before
+from adaptlab.sections import SERIES, before
 from config import LabError, Settings
 
 
@@ -60,7 +60,7 @@ def _prebuilt(settings: Settings) -> list[Provenance]:
             f"There are no prebuilt results for the profile {settings.profile.name} and the document {settings.slug}: "
             "choose a profile and document that have them, or capture a run first."
         )
-    order = {name.removesuffix(".ipynb"): number for number, name in enumerate(NOTEBOOKS)}
+    order = {name.removesuffix(".ipynb"): number for number, name in enumerate(SERIES)}
     records = [read_sidecar(settings.prebuilt_dir / name) for name in manifest.artifacts]
     return sorted(records, key=lambda record: (order.get(record.notebook, len(order)), record.artifact))
 

@@ -43,6 +43,8 @@ def register(nouns: Any) -> None:
     )
     rehearsed.add_argument("--from", dest="first", metavar="NN", help="the first section, such as 02")
     rehearsed.add_argument("--to", dest="last", metavar="NN", help="the last section, such as 04")
+    rehearsed.add_argument("--full", action="store_true", help="compute the long notebooks too, for many minutes more")
+    rehearsed.add_argument("--dry-run", action="store_true", help="only ask the doctor and say what would be done")
     rehearsed.add_argument("--no-capture", action="store_true", help="leave the prebuilt results as they are")
     brief_page = add(
         nouns,
@@ -101,6 +103,8 @@ def rehearse(arguments: argparse.Namespace, _rest: list[str]) -> int:
     from adaptlab import rehearsal
 
     settings = config.settings()
-    done = rehearsal.rehearse(settings, arguments.first, arguments.last, capture=not arguments.no_capture)
+    done = rehearsal.rehearse(
+        settings, arguments.first, arguments.last, not arguments.no_capture, arguments.full, arguments.dry_run
+    )
     show(arguments, done.model_dump(), rehearsal.words(done))
     return done.exit_code

@@ -15,7 +15,7 @@ from typing import Any
 
 from adaptlab import pins, probes
 from adaptlab.runnable import BOTH, CANNOT, LIVE, REPLAY, Findings, Verdict, judge, lab_of, some
-from adaptlab.sections import NOTEBOOKS
+from adaptlab.sections import SERIES
 from config import Endpoint, LabError, ModelSpec, Settings
 
 SECONDS = 10.0
@@ -51,8 +51,13 @@ class Report:
 # ---------------------------------------------------------------------------------------------------- the whole
 
 
-def examine(settings: Settings, seconds: float = SECONDS, names: Sequence[str] = NOTEBOOKS) -> Report:
-    """Ask everything at once, at most `seconds` for what lies beyond this process, and judge the notebooks."""
+def examine(
+    settings: Settings, seconds: float = SECONDS, names: Sequence[str] = SERIES, full: bool = False
+) -> Report:
+    """Ask everything at once, at most `seconds` for what lies beyond this process, and judge the notebooks.
+
+    With `full` the long notebooks are judged like the others, else as `make lab` treats them.
+    """
     specs = list(dict.fromkeys((settings.student, settings.teacher, settings.judge)))
     jobs: dict[str, Any] = {"gpus": (probes.gpus, probes.GPU_SECONDS + 1), "hub": (_hub, probes.HUB_SECONDS)}
     asks = settings.endpoint.configured and settings.endpoint.model and settings.mode != "prebuilt"
@@ -81,13 +86,14 @@ def examine(settings: Settings, seconds: float = SECONDS, names: Sequence[str] =
     checks = [
         *environment,
         _gpu(settings, found.get("gpus") or []),
+        *_memory(),
         _disk(settings, needed),
         _network(settings, address, online, specs),
         *(answer for answer, _ in answers),
         *models,
     ]
     findings = Findings(findings.missing, findings.replay_missing, said, faults, findings.lab)
-    verdicts = judge(settings, findings, names)
+    verdicts = judge(settings, findings, names, full)
     return Report(checks, verdicts, _obstacles(settings, findings))
 
 
@@ -120,11 +126,30 @@ def screen(settings: Settings, report: Report) -> str:
     ]
     states = {LIVE: "will run live", REPLAY: "will replay", BOTH: "will run live and replay", CANNOT: "CANNOT"}
     for verdict in report.verdicts:
-        stored = f"{verdict.stored_live} live, {verdict.stored_prebuilt} prebuilt of {verdict.steps} results are there"
-        because = f": {verdict.because}" if verdict.because else ""
-        lines.append(f"  {verdict.notebook[:2]}  {states[verdict.state]}{because} ({stored})")
+        state = states.get(verdict.state, verdict.state) + (f": {verdict.because}" if verdict.because else "")
+        lines.append(f"  {verdict.notebook[:2]}  {_stem(verdict.notebook):<22}  {state} ({_stored(verdict)})")
     closing = {0: "Every notebook can run.", 1: "Not every notebook can run.", 2: "A setting is wrong."}
-    return "\n".join([*lines, closing[report.code]])
+    return "\n".join([*lines, closing[report.code], *_way_out(settings, report)])
+
+
+def _stem(notebook: str) -> str:
+    """A notebook's name without its folder."""
+    return notebook.rpartition("/")[2]
+
+
+def _stored(verdict: Verdict) -> str:
+    """How many of a notebook's results are there, by where they come from."""
+    kinds = {"computed here": verdict.stored_live, "put here by checkpoint": verdict.placed}
+    told = {**{words: count for words, count in kinds.items() if count}, "prebuilt": verdict.stored_prebuilt}
+    return "results: " + ", ".join(f"{count} of {verdict.steps} {words}" for words, count in told.items())
+
+
+def _way_out(settings: Settings, report: Report) -> list[str]:
+    """What works all the same where a notebook cannot run as things are."""
+    if report.code != 1 or settings.mode == "prebuilt":
+        return []
+    shown = settings.prebuilt_dir if settings.prebuilt_dir.is_dir() else settings.prebuilt_root / "mini" / settings.slug
+    return ["LAB_MODE=prebuilt replays the results that come with the lab."] if shown.is_dir() else []
 
 
 def _obstacles(settings: Settings, findings: Findings) -> list[str]:
@@ -184,6 +209,15 @@ def _gpu(settings: Settings, found: Sequence[probes.Gpu]) -> Check:
     return Check("GPU", OK, "; ".join(told))
 
 
+def _memory() -> list[Check]:
+    """Free memory, where the system tells it."""
+    found = probes.memory()
+    if found is None:
+        return []
+    free, whole = (value / probes.GB for value in found)
+    return [Check("memory", OK, f"{free:.1f} of {whole:.1f} GB free")]
+
+
 def _disk(settings: Settings, needed: int) -> Check:
     """Free room where results go, against what has to be downloaded."""
     free = probes.disk_free(settings.outputs_dir)
@@ -233,7 +267,7 @@ def _models(
     lines, faults = [], {}
     for spec in specs:
         if spec.remote:
-            lines.append(Check("model", OK, f"{spec.name} is reached through the endpoint"))
+            lines.append(_remote(settings, spec))
             continue
         found = weights.get(spec.name)
         if not isinstance(found, probes.Weights):
@@ -245,6 +279,16 @@ def _models(
         said = found.fault or ("present" if found.here else "to be downloaded")
         lines.append(Check("model", FAULT if found.fault else OK, f"{spec.name}{place}: {said}, {size}"))
     return lines, faults
+
+
+def _remote(settings: Settings, spec: ModelSpec) -> Check:
+    """A model behind the endpoint, or what has to be set before there is one."""
+    roles = [role for role in ("teacher", "judge") if settings.model(role) == spec]
+    who = " and ".join(roles)
+    if settings.endpoint.configured and settings.endpoint.model:
+        return Check("model", OK, f"{spec.name} ({who}): reached through the endpoint")
+    said = f"{who}: LAB_ENDPOINT_URL and LAB_TEACHER_MODEL name none yet"
+    return Check("model", OK if settings.mode == "prebuilt" else NOTE, said)
 
 
 def _hidden(text: str, key: str | None) -> str:

@@ -38,11 +38,11 @@ class Check:
         return f"{self.state.capitalize()}: {self.words}"
 
 
-class _NotYet(Exception):
+class NotYet(Exception):
     """The answer is not right yet; the message says what to look at."""
 
 
-class _NotHere(Exception):
+class NotHere(Exception):
     """These results leave the exercise nothing to work on; the message says why."""
 
 
@@ -53,9 +53,9 @@ def gentle(check: Callable[P, str]) -> Callable[P, Check]:
     def reply(*args: P.args, **kwargs: P.kwargs) -> Check:
         try:
             return Check("passed", check(*args, **kwargs))
-        except _NotYet as told:
+        except NotYet as told:
             return Check("not yet", str(told))
-        except (_NotHere, LabError) as told:
+        except (NotHere, LabError) as told:
             return Check("not here", str(told))
         except Exception as error:  # whatever a learner's line does: a sentence, and the notebook goes on
             first = next(iter(str(error).splitlines()), "")[:120]
@@ -64,12 +64,12 @@ def gentle(check: Callable[P, str]) -> Callable[P, Check]:
     return reply
 
 
-def _whole(answer: Any, least: int, most: int) -> int:
+def whole(answer: Any, least: int, most: int) -> int:
     """A whole number from `least` to `most`."""
     if isinstance(answer, bool) or not isinstance(answer, int | float) and not hasattr(answer, "__index__"):
-        raise _NotYet(f"put a whole number in place of {answer!r}.")
+        raise NotYet(f"put a whole number in place of {answer!r}.")
     if answer != int(answer) or not least <= answer <= most:
-        raise _NotYet(f"{answer} is no whole number from {least:,} to {most:,}.")
+        raise NotYet(f"{answer} is no whole number from {least:,} to {most:,}.")
     return int(answer)
 
 
@@ -80,16 +80,16 @@ def _whole(answer: Any, least: int, most: int) -> int:
 def best_within(chosen: Any, recall: pd.DataFrame, budget: float) -> str:
     """Chunk size and k that find the most quotes for at most `budget` characters; `recall` as of `recall_grid`."""
     if not isinstance(chosen, tuple | list) or len(chosen) != 2:
-        raise _NotYet("give two numbers in brackets: the size of a chunk, then k.")
+        raise NotYet("give two numbers in brackets: the size of a chunk, then k.")
     line = recall[(recall["size"] == chosen[0]) & (recall.k == chosen[1])]
     if line.empty:
         sizes, ks = (", ".join(str(v) for v in sorted(recall[name].unique())) for name in ("size", "k"))
-        raise _NotYet(f"the table has no such line: its sizes are {sizes}, its k {ks}.")
+        raise NotYet(f"the table has no such line: its sizes are {sizes}, its k {ks}.")
     mine, affordable = line.iloc[0], recall[recall.characters <= budget]
     if mine.characters > budget:
-        raise _NotYet(f"it puts {mine.characters:.0f} characters before a question, the budget is {budget:.0f}.")
+        raise NotYet(f"it puts {mine.characters:.0f} characters before a question, the budget is {budget:.0f}.")
     if mine.rate < affordable.rate.max():
-        raise _NotYet(f"it finds {mine.rate:.0%}, and another setting within the budget finds more.")
+        raise NotYet(f"it finds {mine.rate:.0%}, and another setting within the budget finds more.")
     return f"{mine.rate:.0%} of the questions have their proof within {mine.characters:.0f} of {budget:.0f} characters."
 
 
@@ -126,17 +126,17 @@ def _places(question: Question, text: str) -> str:
 def layers_named(named: Any, cards: pd.DataFrame, failed: pd.DataFrame) -> str:
     """The layer of each failure on the cards, in their order."""
     if cards.empty:
-        raise _NotHere("no question failed, so there is no layer to name.")
+        raise NotHere("no question failed, so there is no layer to name.")
     if not isinstance(named, list | tuple) or len(named) != len(cards):
-        raise _NotYet(f"give a list of {len(cards)} layers, one for each line of the table.")
+        raise NotYet(f"give a list of {len(cards)} layers, one for each line of the table.")
     unknown = [name for name in named if name not in LAYERS]
     if unknown:
-        raise _NotYet(f"{unknown[0]!r} is no layer: choose of {', '.join(LAYERS)}.")
+        raise NotYet(f"{unknown[0]!r} is no layer: choose of {', '.join(LAYERS)}.")
     truth = failed.set_index("question_id").layer[list(cards.question_id)]
     wrong = [number for number, (mine, is_) in enumerate(zip(named, truth, strict=True), start=1) if mine != is_]
     if wrong:
         right = len(cards) - len(wrong)
-        raise _NotYet(f"{right} of {len(cards)} are right; look at line {wrong[0]} again, where the quote stands.")
+        raise NotYet(f"{right} of {len(cards)} are right; look at line {wrong[0]} again, where the quote stands.")
     return f"all {len(cards)} failures stand at their layer, told from places alone and not by feeling."
 
 
@@ -153,7 +153,7 @@ def same_ceiling(formula: Callable[[int, int, int], float], tallies: pd.DataFram
     for total, right, k in tried:
         mine, true = float(formula(total, right, k)), pass_at_n(total, right, k)
         if not math.isclose(mine, true, abs_tol=1e-9):
-            raise _NotYet(
+            raise NotYet(
                 f"with {right} right of {total}, {k} drawn without putting back hold a right one with a "
                 f"chance of {true:.4f}; yours says {mine:.4f}."
             )
@@ -179,13 +179,13 @@ def half_the_wrong(least: Any, votes: pd.DataFrame) -> str:
     """The fewest votes to ask for so that at most half of the majority's wrong answers are still given."""
     wrong, right = votes[~votes.right & (votes.votes > 0)].votes, votes[votes.right].votes
     if wrong.empty:
-        raise _NotHere("no majority was wrong, so there is nothing to withhold.")
-    number = _whole(least, 1, int(votes.votes.max()) + 1)
+        raise NotHere("no majority was wrong, so there is nothing to withhold.")
+    number = whole(least, 1, int(votes.votes.max()) + 1)
     given, fewer = int((wrong >= number).sum()), int((wrong >= number - 1).sum())
     if given > len(wrong) / 2:
-        raise _NotYet(f"{given} of {len(wrong)} wrong answers are still given: ask for more votes.")
+        raise NotYet(f"{given} of {len(wrong)} wrong answers are still given: ask for more votes.")
     if fewer <= len(wrong) / 2 and number > 1:
-        raise _NotYet(f"{given} of {len(wrong)} wrong answers are still given, but fewer votes would do.")
+        raise NotYet(f"{given} of {len(wrong)} wrong answers are still given, but fewer votes would do.")
     return (
         f"with {number} votes asked for, {given} of {len(wrong)} wrong answers are still given, and "
         f"{int((right >= number).sum())} of {len(right)} right ones. Whether that is worth it is the customer's to say."
@@ -198,12 +198,12 @@ def half_the_wrong(least: Any, votes: pd.DataFrame) -> str:
 @gentle
 def rows_to_read(rows: Any, share: float, width: float) -> str:
     """How many rows to read so that Wilson's interval is `width` wide at most, if the `share` right is as found."""
-    number = _whole(rows, 1, 100_000)
+    number = whole(rows, 1, 100_000)
     here, fewer = _width(share, number), _width(share, max(1, round(number * 0.9)))
     if here > width:
-        raise _NotYet(f"after {number} rows the interval is {100 * here:.1f} points wide: read more.")
+        raise NotYet(f"after {number} rows the interval is {100 * here:.1f} points wide: read more.")
     if fewer <= width:
-        raise _NotYet(f"{number} rows give {100 * here:.1f} points: a tenth fewer would do as well.")
+        raise NotYet(f"{number} rows give {100 * here:.1f} points: a tenth fewer would do as well.")
     return f"{number} rows pin the share down to {100 * here:.1f} points, if about {share:.0%} of them are right."
 
 
@@ -217,16 +217,16 @@ def _width(share: float, number: int) -> float:
 def refusing_question(asked: Any, names: Sequence[str], text: str, questions: Sequence[Question]) -> str:
     """A question about one of the `names` that the document cannot answer, and that is no test question."""
     if not isinstance(asked, str) or not asked.strip().endswith("?"):
-        raise _NotYet("write one question that ends with a question mark.")
+        raise NotYet("write one question that ends with a question mark.")
     if benchmark.contamination(questions, [asked], names):
-        raise _NotYet("that is a test question: a row with it would spoil the evaluation.")
+        raise NotYet("that is a test question: a row with it would spoil the evaluation.")
     said = retrieval.terms(asked)
     named = [name for name in names if set(retrieval.terms(name)) and set(retrieval.terms(name)) <= set(said)]
     if not named:
-        raise _NotYet(f"name an entry of the document, such as {names[0]}, or refusing it would be no skill.")
+        raise NotYet(f"name an entry of the document, such as {names[0]}, or refusing it would be no skill.")
     new = [word for word in said if word not in set(retrieval.terms(text))]
     if not new:
-        raise _NotYet("every word of it stands in the document, which may well answer it: ask for something else.")
+        raise NotYet("every word of it stands in the document, which may well answer it: ask for something else.")
     return (
         f"it is about {max(named, key=len)}, and the document never uses the word {new[0]!r}: the answer is to refuse."
     )
@@ -264,7 +264,7 @@ def adapter_weights(formula: Callable[[int, int, int], int], folder: Path, count
     layers, rank = adapter_shapes(folder)
     mine = sum(formula(layer.inputs, layer.outputs, rank) for layer in layers)
     if mine != counted:
-        raise _NotYet(f"{len(layers)} layers come to {mine:,} by your formula, training counted {counted:,}.")
+        raise NotYet(f"{len(layers)} layers come to {mine:,} by your formula, training counted {counted:,}.")
     whole = sum(layer.weights for layer in layers)
     share = f"{counted / whole:.1%} of the {whole:,} beside them"
     return f"{counted:,} weights in {len(layers)} layers of rank {rank}: {share}."
@@ -274,10 +274,10 @@ def adapter_weights(formula: Callable[[int, int, int], int], folder: Path, count
 def trained_bytes(answer: Any, optimizer: str, cost: Mapping[str, Any], folder: Path) -> str:
     """Bytes that a trained weight takes while it is trained: itself and its gradient in float32, and Adam's moments."""
     if optimizer not in fit.OPTIMIZERS:
-        raise _NotHere(f"the lab does not know what {optimizer} keeps for a weight.")
-    number, needed = _whole(answer, 1, 1000), 4 + 4 + fit.OPTIMIZERS[optimizer]
+        raise NotHere(f"the lab does not know what {optimizer} keeps for a weight.")
+    number, needed = whole(answer, 1, 1000), 4 + 4 + fit.OPTIMIZERS[optimizer]
     if number != needed:
-        raise _NotYet(f"{number} bytes are too {'few' if number < needed else 'many'} with {optimizer}.")
+        raise NotYet(f"{number} bytes are too {'few' if number < needed else 'many'} with {optimizer}.")
     layers, _ = adapter_shapes(folder)
     frozen = (fit.nf4_weights(layers) + fit.nf4_constants(layers)) / sum(layer.weights for layer in layers)
     adapter, everything = (needed * cost[name] / 1e6 for name in ("trainable weights", "weights"))
@@ -296,7 +296,7 @@ def exact_p(formula: Callable[[int, int], float], pairs: Sequence[tuple[int, int
     for only_a, only_b in [(1, 6), (3, 9), (4, 4), (0, 5), *pairs]:
         mine, true = float(formula(int(only_a), int(only_b))), stats.mcnemar_exact(int(only_a), int(only_b))
         if not math.isclose(mine, true, rel_tol=1e-6, abs_tol=1e-12):
-            raise _NotYet(f"where a alone is right {only_a} times and b alone {only_b} times, p is not {mine:.4g}.")
+            raise NotYet(f"where a alone is right {only_a} times and b alone {only_b} times, p is not {mine:.4g}.")
     listed = ", ".join(f"{stats.mcnemar_exact(int(a), int(b)):.2g}" for a, b in pairs)
     return f"your p is the exact one; for this section's pairs, before Holm: {listed}."
 
@@ -304,12 +304,12 @@ def exact_p(formula: Callable[[int, int], float], pairs: Sequence[tuple[int, int
 @gentle
 def enough_questions(answer: Any, difference: float, disagree: float) -> str:
     """The number of questions with which a paired test finds `difference`, where the arms `disagree` on that share."""
-    number = _whole(answer, 1, 5000)
+    number = whole(answer, 1, 5000)
     power = stats.mcnemar_power(number, difference, disagree)
     if power < stats.POWER:
-        raise _NotYet(f"{number} questions would find it {power:.0%} of the time: ask more.")
+        raise NotYet(f"{number} questions would find it {power:.0%} of the time: ask more.")
     if stats.mcnemar_power(round(number * 0.8), difference, disagree) >= stats.POWER:
-        raise _NotYet(f"{number} questions are enough, but a fifth fewer would do: each one has to be written.")
+        raise NotYet(f"{number} questions are enough, but a fifth fewer would do: each one has to be written.")
     return f"{number} questions find {difference:.0%} {power:.0%} of the time, if the two disagree on {disagree:.0%}."
 
 
@@ -357,7 +357,7 @@ def cheapest_above(rung: Any, rungs: pd.DataFrame) -> str:
     above = rungs[rungs.low > start.high]
     right = str(above.rung.iloc[0]) if len(above) else "none"
     if rung != "none" and rung not in set(rungs.rung):
-        raise _NotYet(f"{rung!r} is no rung: choose of {', '.join(rungs.rung)}, or none.")
+        raise NotYet(f"{rung!r} is no rung: choose of {', '.join(rungs.rung)}, or none.")
     if rung == right and right == "none":
         return f"no rung is surely above {start.rung}, and saying so is the service."
     if rung == right:
@@ -366,17 +366,20 @@ def cheapest_above(rung: Any, rungs: pd.DataFrame) -> str:
             f"{rung} begins at {line.low:.0%}, where {start.rung} ends at {start.high:.0%}; no cheaper rung does that."
         )
     if rung in set(above.rung):
-        raise _NotYet(f"{rung} is surely above {start.rung}, but a cheaper rung is as well.")
-    raise _NotYet(f"compare ends: where does {rung} begin or none begin, and where does {start.rung} end?")
+        raise NotYet(f"{rung} is surely above {start.rung}, but a cheaper rung is as well.")
+    if rung in ("none", start.rung):
+        raise NotYet(f"{start.rung} ends at {start.high:.0%}: does the interval of any rung begin above that?")
+    begins = rungs.set_index("rung").low[rung]
+    raise NotYet(f"{rung} begins at {begins:.0%}, and {start.rung} ends only at {start.high:.0%}.")
 
 
 @gentle
 def claims_judged(answer: Any, listed: pd.DataFrame) -> str:
     """For each claim whether the results support it."""
     if not isinstance(answer, list | tuple) or len(answer) != len(listed):
-        raise _NotYet(f"give a list of {len(listed)} times True or False, one for each claim.")
+        raise NotYet(f"give a list of {len(listed)} times True or False, one for each claim.")
     judged = zip(answer, listed.supported, strict=True)
     wrong = [number for number, (mine, is_) in enumerate(judged, start=1) if bool(mine) != bool(is_)]
     if wrong:
-        raise _NotYet(f"{len(listed) - len(wrong)} of {len(listed)} are judged right; read claim {wrong[0]} again.")
+        raise NotYet(f"{len(listed) - len(wrong)} of {len(listed)} are judged right; read claim {wrong[0]} again.")
     return f"all {len(listed)} are judged right: {int(listed.supported.sum())} may be said, the others may not."

@@ -1,7 +1,7 @@
 """The facilitator's guide: timing, what to ask, values to expect, two schedules; and notebooks for participants.
 
 What to ask and to say comes from the cells tagged `facilitator`, exercises and their solutions from the cells tagged
-so, every figure from the captured run.
+so, every figure from the captured run. Long notebooks have their part of the guide, but no place in the schedules.
 """
 
 from __future__ import annotations
@@ -13,39 +13,55 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adaptlab import brief, exercise_cells, sections
+from adaptlab import disappointing, exercise_cells, on_track, sections
 from adaptlab.artifacts import Lab
 from adaptlab.capture import Manifest, read_manifest
 from adaptlab.exercise_cells import Exercise
 from adaptlab.files import atomic_write_text
 from adaptlab.pages import page
-from adaptlab.provenance import read_sidecar
 from adaptlab.schedule import FULL_DAY, HALF_DAY, Slot, Topic, clock, plan
-from adaptlab.sections import NOTEBOOKS, Section
+from adaptlab.sections import FACILITATOR, LONG, SERIES, Section
 from config import LabError, Settings, settings as resolve
 
-TAG = "facilitator"
 TALK = re.compile(r"\babout (\d+) minutes\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What the guide says about one notebook; `said` are the facilitator cells with the heading above each."""
+    """What the guide says about one notebook; `said` are the facilitator cells with the heading above each.
+
+    `run_minutes` is None where no run of it was captured.
+    """
 
     section: Section
     promise: str
     said: list[tuple[str, str]]
-    exercises: list[str]
-    run_minutes: float
+    headings: list[str]
+    run_minutes: float | None
     steps: list[tuple[str, float]] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
-    checked: list[Exercise] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    exercises: list[Exercise] = field(default_factory=list)
+    knowledge: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def talk_minutes(self) -> float | None:
         """The minutes that the facilitator's cells name, together; None where they name none."""
-        found = [int(number) for _, text in self.said for number in TALK.findall(text)]
-        return float(sum(found)) if found else None
+        return float(sum(self.talk.values())) or None
+
+    @property
+    def talk(self) -> dict[str, int]:
+        """The minutes that the facilitator's cells name, by the heading above them."""
+        spent: dict[str, int] = {}
+        for heading, text in self.said:
+            for number in TALK.findall(text):
+                spent[heading] = spent.get(heading, 0) + int(number)
+        return spent
+
+    @property
+    def long(self) -> bool:
+        """Whether it is computed by `make lab-full` alone."""
+        return self.section.path in LONG
 
 
 # --------------------------------------------------------------------------------------------------- collecting
@@ -60,7 +76,7 @@ def measured(settings: Settings) -> tuple[Settings, Manifest]:
     raise LabError("There is no captured run to take times from: run make lab, then adaptlab capture.")
 
 
-def collect(settings: Settings, names: Sequence[str] = NOTEBOOKS) -> tuple[list[Notes], Manifest]:
+def collect(settings: Settings, names: Sequence[str] = SERIES) -> tuple[list[Notes], Manifest]:
     """The notes of every notebook, with times and values of the captured run."""
     source, manifest = measured(settings)
     lab = Lab(_replay(source), notebook="adaptlab guide")
@@ -77,23 +93,31 @@ def _notes(root: Path, name: str, lab: Lab, manifest: Manifest) -> Notes:
     """One notebook's notes."""
     read = sections.section(root, name)
     heading, promise = "", ""
+    headings: list[str] = []
     said: list[tuple[str, str]] = []
-    exercises: list[str] = []
     for cell in sections.cells(root / name):
         source = cell["source"].strip()
         if cell.get("cell_type") != "markdown" or not source:
             continue
-        if TAG in cell.get("metadata", {}).get("tags", []):
+        if FACILITATOR in cell.get("metadata", {}).get("tags", []):
             said.append((heading, source))
             continue
         heading = sections.heading_of(source) or heading
+        headings.append(heading)
         promise = promise or _first_paragraph(source)
-        if "your turn" in sections.heading_of(source).lower():
-            exercises.append(heading)
-    steps = _step_minutes(read, lab, manifest)
-    minutes = manifest.notebooks.get(read.name, 0.0) / 60
-    checked = exercise_cells.exercises(root / name)
-    return Notes(read, promise, said, exercises, minutes, steps, _values(read, lab, manifest), checked)
+    seconds = manifest.notebooks.get(read.name)
+    return Notes(
+        read,
+        promise,
+        said,
+        list(dict.fromkeys(headings)),
+        None if seconds is None else seconds / 60,
+        _step_minutes(read, lab, manifest),
+        on_track.values(read, lab, manifest),
+        on_track.records(read, lab, manifest),
+        exercise_cells.exercises(root / name),
+        exercise_cells.knowledge(root / name),
+    )
 
 
 def _first_paragraph(source: str) -> str:
@@ -118,39 +142,10 @@ def _stored_name(name: str, manifest: Manifest) -> str:
     return next((file for file in manifest.artifacts if bare in (file, Path(file).stem)), bare)
 
 
-def _values(section: Section, lab: Lab, manifest: Manifest) -> list[str]:
-    """What a room that is on track sees after this notebook: rungs with intervals, and how many records."""
-    lines = []
-    if "evaluation.json" in manifest.artifacts:
-        for row in lab.result("evaluation").data["ladder"]:
-            if row.get("notebook") == section.name:
-                lines.append(
-                    f"{row['rung']}: {row['rate']:.0%}, from {row['low']:.0%} to {row['high']:.0%} is on track"
-                )
-    for step in section.steps:
-        name = _stored_name(step.artifact, manifest)
-        if name in manifest.artifacts and (count := _records(lab, name)):
-            lines.append(f"{name}: {count}")
-    return lines
-
-
-def _records(lab: Lab, name: str) -> str:
-    """How much a result holds, in words; empty for what is not counted."""
-    path = lab.settings.prebuilt_dir / name
-    if path.is_dir():
-        size = sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-        return f"{size / 1e6:.1f} MB"
-    record = read_sidecar(path)
-    if record.kind not in ("json", "jsonl", "csv"):
-        return ""
-    data = lab.result(name).data
-    return "" if isinstance(data, dict) else f"{len(data)} records"
-
-
 # ----------------------------------------------------------------------------------------------------- writing
 
 
-def markdown(settings: Settings, start: str = "09:00", names: Sequence[str] = NOTEBOOKS) -> str:
+def markdown(settings: Settings, start: str = "09:00", names: Sequence[str] = SERIES) -> str:
     """The whole guide."""
     notes, manifest = collect(settings, names)
     origin = f"profile {manifest.profile}, {manifest.device}, {manifest.date}"
@@ -164,9 +159,12 @@ def markdown(settings: Settings, start: str = "09:00", names: Sequence[str] = NO
         "",
         "- `adaptlab doctor` on the machine that participants use; every notebook has to be able to run.",
         "- `adaptlab rehearse` once on the real hardware, unattended: it runs the series live and checks the results.",
+        "  With `--dry-run` it only says what it would do.",
         "- `adaptlab guide --participants FOLDER` for notebooks without these notes.",
         "- A room that is behind: `adaptlab checkpoint 03` puts a workbench at the start of section 03. Results that",
-        "  participants computed stay; what was filled in is labelled prebuilt in every table.",
+        "  participants computed stay; what was filled in is labelled prebuilt in every table. In a cell of a notebook",
+        "  the same is `!adaptlab checkpoint 03`.",
+        *_outside(notes),
         "",
         *_day(notes, HALF_DAY.name, plan(HALF_DAY, _topics(notes), clock(start))),
         *_day(notes, FULL_DAY.name, plan(FULL_DAY, _topics(notes), clock(start))),
@@ -189,18 +187,29 @@ def _foreign(settings: Settings, manifest: Manifest) -> list[str]:
     ]
 
 
+def _outside(notes: Sequence[Notes]) -> list[str]:
+    """A line for each long notebook, which no schedule has room for."""
+    return [
+        f"- Not in the schedules: {note.section.path}, about {note.talk_minutes or 0:.0f} minutes as a replay, for a "
+        "room that has the time, or to take home."
+        for note in notes
+        if note.long
+    ]
+
+
 def _topics(notes: Sequence[Notes]) -> list[Topic]:
     """What the schedules are made of."""
     return [
-        Topic(note.section.number, note.section.title, note.talk_minutes, note.run_minutes, len(note.exercises))
+        Topic(note.section.number, note.section.title, note.talk_minutes, note.run_minutes or 0.0, len(note.exercises))
         for note in notes
+        if not note.long
     ]
 
 
 def _day(notes: Sequence[Notes], name: str, slots: Sequence[Slot]) -> list[str]:
     """One schedule as a table; where computing does not fit, what to do."""
     lines = [f"## {name}", "", "| time | what | computing | on track at the end of it |", "|---|---|---|---|"]
-    values = {note.section.number: note.values for note in notes}
+    values = {note.section.number: note.values for note in notes if not note.long}
     for slot in slots:
         computing = f"{slot.run_minutes:.1f} min" if slot.number else ""
         track = "; ".join(values.get(slot.number, [])[:3])
@@ -216,44 +225,45 @@ def _day(notes: Sequence[Notes], name: str, slots: Sequence[Slot]) -> list[str]:
 def _pages(note: Notes) -> list[str]:
     """The part of the guide about one notebook."""
     talk = f"about {note.talk_minutes:.0f} minutes of talk, " if note.talk_minutes else ""
+    run = "computing not measured yet" if note.run_minutes is None else f"{note.run_minutes:.1f} minutes of computing"
     lines = [f"## Section {note.section.title}", "", note.promise, ""]
-    lines += [f"*Time:* {talk}{note.run_minutes:.1f} minutes of computing.", ""]
-    if note.steps:
-        lines += ["| under | minutes of computing |", "|---|---|"]
-        lines += [f"| {heading} | {minutes:.1f} |" for heading, minutes in note.steps]
-        lines.append("")
+    lines += [f"*Time:* {talk}{run}{', by `make lab-full` alone' if note.long else ''}.", "", *_times(note)]
     for heading, text in note.said:
         lines += [f"### At {heading}" if heading else "### At the start", "", text, ""]
-    if note.exercises:
-        lines += [f"*Exercises:* {', '.join(note.exercises)}.", ""]
-    for exercise in note.checked:
+    for exercise in note.exercises:
         lines += [f"### {exercise.title}", "", f"*Hint:* {exercise.hint}", ""]
         lines += ["*Solution:*", "", "```python", exercise.solution, "```", ""]
+    if note.knowledge:
+        lines += ["### Check your understanding", ""]
+        lines += [f"- **{question}** {' '.join(answer.split())}" for question, answer in note.knowledge]
+        lines.append("")
     if note.values:
-        lines += ["*Are you on track?*", "", *(f"- {value}" for value in note.values), ""]
+        lines += ["### Are you on track?", "", *(f"- {value}" for value in note.values)]
+        lines += [f"- stored: {'; '.join(note.records)}"] if note.records else []
+        lines.append("")
     return lines
 
 
+def _times(note: Notes) -> list[str]:
+    """Minutes of talk and of computing under each heading that has any, in the order of the notebook."""
+    computing = dict(note.steps)
+    headings = [heading for heading in note.headings if heading in note.talk or heading in computing]
+    if not headings:
+        return []
+    lines = ["| under | talk | computing |", "|---|---|---|"]
+    for heading in headings:
+        talk = f"{note.talk[heading]} min" if heading in note.talk else ""
+        run = f"{computing[heading]:.1f} min" if heading in computing else ""
+        lines.append(f"| {heading} | {talk} | {run} |")
+    return [*lines, ""]
+
+
 def _disappointing(settings: Settings) -> list[str]:
-    """The results of this run that a room may find disappointing, and what they mean."""
+    """What this run has to say to a room that expected something else."""
     source, manifest = measured(settings)
     if "evaluation.json" not in manifest.artifacts:
         return []
-    data = Lab(_replay(source), notebook="adaptlab guide").result("evaluation").data
-    told = [line for line in brief.verdicts(data) if not re.search(r", better\.$|more than guessing explains \(", line)]
-    told += [line for line in brief.verdicts(data) if "no more than guessing" in line]
-    return [
-        "## When a result disappoints",
-        "",
-        "Say what was found, with its interval, before anybody explains it. A difference that was not detected is no "
-        "proof that there is none: name the smallest one that so many questions can show. What got worse is a result "
-        "too.",
-        "",
-        *(f"- {line}" for line in dict.fromkeys(told)),
-        "",
-        f"What follows from it: {brief.next_step(data)}",
-        "",
-    ]
+    return disappointing.lines(Lab(_replay(source), notebook="adaptlab guide").result("evaluation").data)
 
 
 def export(settings: Settings, folder: Path, start: str = "09:00") -> list[Path]:
@@ -268,7 +278,7 @@ def export(settings: Settings, folder: Path, start: str = "09:00") -> list[Path]
 # ------------------------------------------------------------------------------------------------- participants
 
 
-def participants(root: Path, folder: Path, force: bool = False, names: Sequence[str] = NOTEBOOKS) -> list[Path]:
+def participants(root: Path, folder: Path, force: bool = False, names: Sequence[str] = SERIES) -> list[Path]:
     """Write the notebooks without the facilitator's cells below `folder`, all or none of them.
 
     Raises a LabError where a file is there already (a participant may have worked in it) and `force` is not given,
@@ -288,5 +298,5 @@ def _without_notes(path: Path) -> str:
     """A notebook's text without the cells that are tagged for the facilitator."""
     sections.cells(path)  # a sentence for what is no notebook
     notebook: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    notebook["cells"] = [cell for cell in notebook["cells"] if TAG not in cell.get("metadata", {}).get("tags", [])]
+    notebook["cells"] = sections.for_participants(notebook["cells"])
     return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"

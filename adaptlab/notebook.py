@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ QUIET = {
     "TQDM_DISABLE": "1",
 }
 OWN_BASE = ": the student's own base, which is judge too, because LAB_ENDPOINT_URL is not set"
+P_VALUE = re.compile(r"p( \(.+\))?")  # how a column of p values is named
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -107,9 +109,23 @@ class Table:
         self.precision = precision
         self.index = index
 
+    def _small(self, value: Any) -> str:
+        """A p value as text: one that would be rounded to zero is only said to be smaller."""
+        if not isinstance(value, float) or value != value:
+            return "" if value != value else str(value)
+        least = 10**-self.precision
+        return f"<{least:.{self.precision}f}" if value < least else f"{value:.{self.precision}f}"
+
+    def _p_values(self) -> list[Any]:
+        """The columns that hold p values."""
+        return [name for name in self.frame.columns if P_VALUE.fullmatch(str(name))]
+
     def __repr__(self) -> str:
         shown = inert_frame(self.frame)
-        text = shown.to_string(index=self.index, float_format=lambda value: f"{value:.{self.precision}f}")
+        formats: Any = dict.fromkeys(self._p_values(), self._small)
+        text = shown.to_string(
+            index=self.index, formatters=formats, float_format=lambda value: f"{value:.{self.precision}f}"
+        )
         return f"{self.caption}\n{text}"
 
     def _repr_html_(self) -> str:
@@ -117,6 +133,8 @@ class Table:
 
         number = hashlib.sha256(self.caption.encode("utf-8")).hexdigest()[:8]
         styler = inert_frame(self.frame).style.format(precision=self.precision, escape="html", na_rep="")
+        if self._p_values() and self.frame.columns.is_unique and self.frame.index.is_unique:
+            styler = styler.format(lambda value: html.escape(self._small(value)), subset=self._p_values())
         styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
         styler = styler.set_caption(html.escape(self.caption)).set_uuid(number)
         sides = [{"selector": "td, th", "props": "text-align: left; vertical-align: top;"}]

@@ -33,8 +33,8 @@ body.jp-Notebook { overflow: auto; padding: 0; }
 body > main { max-width: 68rem; margin: 0 auto; padding: 0 0.5rem 2rem; }
 img { max-width: 100%; height: auto; }
 .jp-OutputArea-output, .jp-RenderedHTMLCommon { overflow-x: auto; overflow-wrap: anywhere; }
-.jp-OutputArea-output pre { white-space: pre-wrap; }
-.jp-RenderedHTMLCommon th { overflow-wrap: normal; }
+.jp-OutputArea-output pre { white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; }
+.jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { overflow-wrap: break-word; }
 .jp-Cell .highlight pre { overflow-x: auto; }
 .jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { max-width: 40rem; white-space: pre-line; }
 @media (max-width: 700px) {
@@ -68,7 +68,7 @@ def notebook_page(notebook: NotebookNode, title: str, top: Top | None = None, li
     """An executed notebook as one page; `top` and `links` as in `finished`."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="lab", raw_template=NOTEBOOK_PAGE, embed_images=True)
+    exporter = HTMLExporter(template_name="lab", raw_template=NOTEBOOK_PAGE)  # embedding images would unfold <details>
     exporter.log.setLevel("ERROR")  # it warns of pictures without a description, which get one below
     shown = with_inert_outputs(notebook)
     shown.metadata["title"] = inert(str(notebook.metadata.get("title") or title))

@@ -12,6 +12,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1f2430; max-width: 48rem; m
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 1.6rem; } h3 { font-size: 1rem; margin-bottom: 0.2rem; }
 table { border-collapse: collapse; width: 100%; } li { margin: 0.15rem 0; }
 body { overflow-wrap: anywhere; } pre { overflow-x: auto; overflow-wrap: normal; }
+th, td { overflow-wrap: break-word; }
 @media (max-width: 700px) {
   body { font-size: 15px; } table { display: block; overflow-x: auto; } th, td { min-width: 5rem; }
 }

@@ -20,6 +20,8 @@ from config import Endpoint, LabError, ModelSpec
 HUB_SECONDS = 4.0
 GPU_SECONDS = 5.0
 GB = 1e9
+# The files with a container's limit and what it uses of it, by version 2 and version 1 of cgroups.
+CGROUP_MEMORY = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,24 @@ def disk_free(folder: Path) -> int:
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
+
+
+def memory(root: Path = Path("/")) -> tuple[int, int] | None:
+    """Free and all bytes of memory, of the machine or of the container's share; None where the system does not tell."""
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        told = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+        free, whole = told["MemAvailable"], told["MemTotal"]
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
+    for names in CGROUP_MEMORY:
+        try:
+            most, taken = (int((root / "sys/fs/cgroup" / name).read_text()) for name in names)
+        except (OSError, ValueError):  # no such version of cgroups, or no limit
+            continue
+        if most < whole:
+            free, whole = min(free, max(0, most - taken)), most
+    return free, whole
 
 
 def hub_address() -> str | None:

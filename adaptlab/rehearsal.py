@@ -18,7 +18,7 @@ from adaptlab import capture as captures, doctor, probes, provenance, runner
 from adaptlab.files import atomic_write_json
 from adaptlab.kinds import REGISTRY
 from adaptlab.runnable import BOTH, LIVE
-from adaptlab.sections import NOTEBOOKS
+from adaptlab.sections import NOTEBOOKS, SERIES
 from config import LabError, ModelSpec, Settings
 
 RECORD = "rehearsal.json"
@@ -56,27 +56,39 @@ class StageFailed(Exception):
         self.code = code
 
 
-def rehearse(settings: Settings, first: str | None = None, last: str | None = None, capture: bool = True) -> Rehearsal:
-    """Run the stages one after another; the first that fails ends it. Returns the record, also of a failure."""
+def rehearse(
+    settings: Settings,
+    first: str | None = None,
+    last: str | None = None,
+    capture: bool = True,
+    full: bool = False,
+    dry: bool = False,
+) -> Rehearsal:
+    """Run the stages one after another; the first that fails ends it. Returns the record, also of a failure.
+
+    `full` computes the long notebooks too. `dry` asks the doctor and says what the rest would do; it writes no record.
+    """
     live = replace(settings, mode="live")
-    names = runner.selected(first, last, NOTEBOOKS)
-    whole = len(names) == len(NOTEBOOKS)
+    names = runner.selected(first, last, SERIES if full else NOTEBOOKS)
+    whole = set(NOTEBOOKS) <= set(names)
     stages: list[tuple[str, Callable[[], str]]] = [
         ("doctor", lambda: _doctor(live, names)),
-        ("downloads", lambda: _downloads(live)),
-        ("series", lambda: _series(live, first, last)),
-        ("verify", lambda: _verify(live, names)),
+        ("downloads", lambda: _planned_downloads(live) if dry else _downloads(live)),
     ]
-    if capture and whole:
+    if not dry:
+        stages += [("series", lambda: _series(live, first, last, full)), ("verify", lambda: _verify(live, names))]
+    if capture and whole and not dry:
         stages.append(("capture", lambda: f"captured into {captures.capture(live)}"))
     done = _record(live, names, [], 0)
     for name, stage in stages:
-        done = _run(live, done, name, stage)
+        done = _run(live, done, name, stage, kept=not dry)
         if done.exit_code:
             return done
+    left = {"series": f"would run live: {', '.join(Path(name).stem for name in names)}"} if dry else {}
     if not (capture and whole):
-        why = "--no-capture was given" if whole else f"only {len(names)} of {len(NOTEBOOKS)} notebooks were run"
-        done.stages.append(Stage(name="capture", state="left out", said=why, seconds=0.0))
+        left["capture"] = "--no-capture was given" if whole else "not all notebooks were chosen"
+    done.stages.extend(Stage(name=name, state="left out", said=said, seconds=0.0) for name, said in left.items())
+    if not dry:
         atomic_write_json(live.live_dir / RECORD, done)
     return done
 
@@ -102,8 +114,8 @@ def _record(settings: Settings, names: Sequence[str], stages: list[Stage], code:
     )
 
 
-def _run(settings: Settings, done: Rehearsal, name: str, stage: Callable[[], str]) -> Rehearsal:
-    """One stage more; its outcome is on the disk before the next begins."""
+def _run(settings: Settings, done: Rehearsal, name: str, stage: Callable[[], str], kept: bool) -> Rehearsal:
+    """One stage more; where the record is `kept`, its outcome is on the disk before the next begins."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     began = time.monotonic()
     state, code = "done", 0
@@ -115,7 +127,8 @@ def _run(settings: Settings, done: Rehearsal, name: str, stage: Callable[[], str
         state, said, code = "failed", str(error), 1
     now = Stage(name=name, state=state, said=said, seconds=round(time.monotonic() - began, 3))
     done = done.model_copy(update={"stages": [*done.stages, now], "exit_code": code})
-    atomic_write_json(settings.live_dir / RECORD, done)
+    if kept:
+        atomic_write_json(settings.live_dir / RECORD, done)
     return done
 
 
@@ -124,7 +137,7 @@ def _run(settings: Settings, done: Rehearsal, name: str, stage: Callable[[], str
 
 def _doctor(settings: Settings, names: Sequence[str]) -> str:
     """Every selected notebook has to be able to run live, weights that are still to be downloaded included."""
-    report = doctor.examine(settings, names=names)
+    report = doctor.examine(settings, names=names, full=True)
     if report.code == 2:
         wrong = next(check.said for check in report.checks if check.state == doctor.WRONG)
         raise StageFailed(wrong, 2)
@@ -136,12 +149,21 @@ def _doctor(settings: Settings, names: Sequence[str]) -> str:
 
 def _downloads(settings: Settings) -> str:
     """Fetch the weights that are not here yet, from the hub that the installed client uses."""
-    fetched = []
-    for spec in dict.fromkeys((settings.student, settings.teacher, settings.judge)):
-        if spec.remote or probes.weights(spec, settings.root, online=False).here:
-            continue
-        fetched.append(f"{spec.name}, {_download(spec) / probes.GB:.1f} GB")
+    fetched = [f"{spec.name}, {_download(spec) / probes.GB:.1f} GB" for spec in _absent(settings)]
     return f"fetched {'; '.join(fetched)}" if fetched else "nothing to download"
+
+
+def _planned_downloads(settings: Settings) -> str:
+    """What would be fetched, with its size."""
+    sizes = {spec.name: probes.weights(spec, settings.root, online=True).size for spec in _absent(settings)}
+    told = [f"{name}, {size / probes.GB:.1f} GB" if size else name for name, size in sizes.items()]
+    return f"would fetch {'; '.join(told)}" if told else "nothing to download"
+
+
+def _absent(settings: Settings) -> list[ModelSpec]:
+    """The models of this profile whose weights are to be downloaded."""
+    specs = dict.fromkeys((settings.student, settings.teacher, settings.judge))
+    return [spec for spec in specs if not (spec.remote or probes.weights(spec, settings.root, online=False).here)]
 
 
 def _download(spec: ModelSpec) -> int:
@@ -155,11 +177,12 @@ def _download(spec: ModelSpec) -> int:
     return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
-def _series(settings: Settings, first: str | None, last: str | None) -> str:
+def _series(settings: Settings, first: str | None, last: str | None, full: bool) -> str:
     """Run the notebooks live; the runner's own table goes to standard error."""
     options = ["--profile", settings.profile.name, "--mode", "live"]
     options += ["--from", first] if first else []
     options += ["--to", last] if last else []
+    options += ["--full"] if full else []
     with contextlib.redirect_stdout(sys.stderr):
         code = runner.main(options)
     if code:

@@ -39,8 +39,9 @@ table { border-collapse: collapse; width: 100%; } caption { text-align: left; co
 th, td { text-align: left; padding: 0.35rem 0.8rem 0.35rem 0; border-bottom: 1px solid #dfe3ea; vertical-align: top; }
 td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .origin { color: #5a6172; } .failed { color: #a11616; } img { max-width: 100%; height: auto; }
-body { overflow-wrap: anywhere; }
-@media (max-width: 700px) { body { font-size: 15px; } td, th { padding-right: 0.4rem; } }
+body { overflow-wrap: anywhere; } td, th { overflow-wrap: break-word; }
+@media (max-width: 700px) { body { font-size: 15px; } table { display: block; overflow-x: auto; }
+  td, th { padding-right: 0.4rem; } }
 </style>
 </head>
 <body>
@@ -65,10 +66,12 @@ body { overflow-wrap: anywhere; }
 {% endif %}
 <h2>The notebooks</h2>
 <table>
-<tr><th>Notebook</th><th>State</th><th class="number">Minutes of this run</th></tr>
+<tr><th>Notebook</th>{% if stated %}<th>State</th>{% endif %}
+<th class="number">{{ "Minutes of this run" if stated else "Minutes of computing" }}</th></tr>
 {% for page in pages %}
 <tr><td>{% if page.file %}<a href="{{ page.file }}">{{ page.name }}</a>{% else %}{{ page.name }}{% endif %}</td>
-<td{% if page.failed %} class="failed"{% endif %}>{{ page.state }}</td>
+{% if stated %}<td{% if page.failed %} class="failed"{% endif %}>{{ page.state }}</td>{% endif %}
+
 <td class="number">{{ minutes(page.minutes) }}</td></tr>
 {% endfor %}
 </table>
@@ -212,6 +215,7 @@ def index_page(heading: str, pages: Sequence[Page], found: Ladder | None, docume
         .render(
             heading=heading,
             pages=pages,
+            stated=any(page.state for page in pages),
             documents=documents,
             ladder=found,
             picture=image,

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from adaptlab.sections import NOTEBOOKS, Section, Step, sections
+from adaptlab.sections import LONG, SERIES, Section, Step, sections
 from config import LabError, ModelSpec, Settings
 
 if TYPE_CHECKING:
     from adaptlab.artifacts import Lab
 
 LIVE, REPLAY, BOTH, CANNOT = "live", "replay", "live and replay", "cannot"
+LEFT_OUT = "left out"  # of a run, which goes on without it: a long notebook that there is nothing to replay of
 # What a section's live steps import beyond PyTorch and transformers, which the lab asks for itself before a step.
 LIVE_PACKAGES = {
     "02": ("sdg-hub", "openai", "fastapi", "uvicorn"),
@@ -23,7 +24,10 @@ LIVE_PACKAGES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a notebook will do here, and why it will not run live where it does not."""
+    """What a notebook will do here, and why it will not run live where it does not.
+
+    Of its `steps` results `stored_live` were computed here and `placed` copied here from the prebuilt ones.
+    """
 
     notebook: str
     state: str
@@ -31,6 +35,7 @@ class Verdict:
     stored_live: int
     stored_prebuilt: int
     steps: int
+    placed: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,20 @@ class Findings:
     lab: str = ""
 
 
-def judge(settings: Settings, findings: Findings, names: Sequence[str] = NOTEBOOKS) -> list[Verdict]:
-    """A verdict for each notebook, in order: a later one may read what an earlier one will have made."""
+def judge(
+    settings: Settings, findings: Findings, names: Sequence[str] = SERIES, full: bool = False
+) -> list[Verdict]:
+    """A verdict for each notebook, in order: a later one may read what an earlier one will have made.
+
+    A long notebook is replayed or left out, as by `make lab`, unless `full` says that it is computed too.
+    """
     lab = lab_of(settings)
     verdicts: list[Verdict] = []
     coming: set[str] = set()
     for section in sections(settings.root, names):
-        verdict = _verdict(settings, lab, findings, section, coming)
+        verdict = _verdict(settings, lab, findings, section, coming, full)
         verdicts.append(verdict)
-        if verdict.state != CANNOT:
+        if verdict.state not in (CANNOT, LEFT_OUT):
             coming |= {_file(step.artifact) for step in section.steps}
     return verdicts
 
@@ -67,22 +77,39 @@ def lab_of(settings: Settings) -> Lab | None:
         return None
 
 
-def _verdict(settings: Settings, lab: Lab | None, findings: Findings, section: Section, coming: set[str]) -> Verdict:
+def _verdict(
+    settings: Settings, lab: Lab | None, findings: Findings, section: Section, coming: set[str], full: bool
+) -> Verdict:
     """What one notebook will do."""
-    live = sum(_stored(settings, step.artifact, live=True) for step in section.steps)
+    here = [_stored(settings, step.artifact, live=True) for step in section.steps]
+    placed = sum(_placed(settings, step.artifact) for step, found in zip(section.steps, here, strict=True) if found)
     prebuilt = sum(_stored(settings, step.artifact, live=False) for step in section.steps)
-    state, because = _state(settings, lab, findings, section, coming)
-    return Verdict(section.name, state, because, live, prebuilt, len(section.steps))
+    computed = section.path not in LONG or (full and settings.mode != "prebuilt")
+    state, because = _state(settings, lab, findings, section, coming, computed)
+    if settings.mode == "auto" and state == LIVE and section.steps and placed == len(section.steps):
+        state, because = REPLAY, "adaptlab checkpoint put its results here"
+    return Verdict(section.name, state, because, sum(here) - placed, prebuilt, len(section.steps), placed)
+
+
+def _long_state(settings: Settings, section: Section) -> tuple[str, str]:
+    """What a run makes of a long notebook that it does not compute."""
+    from adaptlab.capture import has_results
+
+    if has_results(settings, section.name):
+        return REPLAY, "" if settings.mode == "prebuilt" else "it is long; make lab-full computes it"
+    return LEFT_OUT, "it is long and nothing of it is prebuilt yet; make lab-full computes it"
 
 
 def _state(
-    settings: Settings, lab: Lab | None, findings: Findings, section: Section, coming: set[str]
+    settings: Settings, lab: Lab | None, findings: Findings, section: Section, coming: set[str], computed: bool
 ) -> tuple[str, str]:
-    """The state, with the first reason against a live run."""
+    """The state, with the first reason against a live run; without `make lab-full` a long one is not `computed`."""
     if findings.lab:
         return CANNOT, findings.lab
     if findings.replay_missing or lab is None:
         return CANNOT, f"{some(findings.replay_missing or sorted(findings.missing))} not installed"
+    if not computed:
+        return _long_state(settings, section)
     if "workbench.questions(" in section.code and (fault := _benchmark_fault(lab)):
         return CANNOT, fault
     for name in section.reads:
@@ -167,6 +194,16 @@ def _stored(settings: Settings, name: str, *, live: bool) -> bool:
         return False
     path = (settings.live_dir if live else settings.prebuilt_dir) / _file(name)
     return path.exists() and path.with_name(f"{path.name}.provenance.json").exists()
+
+
+def _placed(settings: Settings, name: str) -> bool:
+    """Whether a result among this machine's own is a copy of a prebuilt one."""
+    from adaptlab.provenance import read_sidecar
+
+    try:
+        return read_sidecar(settings.live_dir / _file(name)).origin == "prebuilt"
+    except LabError:
+        return False
 
 
 def some(names: Sequence[str], most: int = 4) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ NOTEBOOKS = (
 # Notebooks that train for long: computed by `make lab-full` alone, and otherwise replayed where results are there.
 LONG = ("03ModelAdaptation/02_LoRA_QLoRA_Full.ipynb", "04Evaluation/02_MultiModelEval.ipynb")
 SERIES = tuple(sorted((*NOTEBOOKS, *LONG)))  # by folder and file name, which is the order of the lab
+FACILITATOR = "facilitator"  # the tag of cells that only whoever teaches is to see
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def cells(path: Path) -> list[dict[str, Any]]:
         raise LabError(f"{path} is no readable notebook: restore it with git checkout.") from error
 
 
+def for_participants(cells: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The cells of a notebook without those that are for the facilitator."""
+    return [cell for cell in cells if FACILITATOR not in cell.get("metadata", {}).get("tags", [])]
+
+
 def heading_of(source: str) -> str:
     """The text of the first heading in a Markdown cell; empty without one."""
     lines = (line for line in source.splitlines() if line.startswith("#"))
@@ -97,7 +103,7 @@ def sections(root: Path, names: Sequence[str] = NOTEBOOKS) -> list[Section]:
     return [section(root, name) for name in names]
 
 
-def before(number: str, names: Sequence[str] = NOTEBOOKS) -> list[str]:
+def before(number: str, names: Sequence[str] = SERIES) -> list[str]:
     """The notebooks of the sections before `number`. Raises a LabError for a number that no section has."""
     known = sorted({name[:2] for name in names})
     wanted = number.zfill(2)

@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 ALPHA = 0.05
 POWER = 0.8
+LEAST_P = 0.001  # a smaller p value is only said to be smaller
 Verdict = Literal["better", "worse", "no detectable difference at this size"]
 GuessVerdict = Literal["more than guessing explains", "no more than guessing explains"]
 
@@ -134,12 +135,24 @@ def guess_verdict(above: bool) -> GuessVerdict:
     return "more than guessing explains" if above else "no more than guessing explains"
 
 
+def points(difference: float, digits: int = 0, signed: bool = True) -> str:
+    """A difference of two shares for people: in points, since a per cent of a per cent can be read in two ways."""
+    value = round(100 * difference, digits) + 0.0  # no -0
+    return f"{value:{'+' if signed else ''}.{digits}f} points"
+
+
+def p_words(p: float) -> str:
+    """A p value for people; one too small to be shown is never shown as zero."""
+    return f"p < {LEAST_P:g}" if p < LEAST_P else f"p = {p:.2g}"
+
+
 def detectable_words(n: int, power: float = POWER, alpha: float = ALPHA, discordant: float = 0.3) -> str:
     """What a paired comparison of `n` questions can find at `power`, to be read before any result."""
     smallest = smallest_detectable(n, power, alpha, discordant)
     if smallest is None:
         return "no difference at all"
-    return f"differences of {smallest:.0%} or more (if the two disagree on {discordant:.0%} of the questions)"
+    least = points(smallest, signed=False)
+    return f"differences of {least} or more (if the two disagree on {discordant:.0%} of the questions)"
 
 
 def before_looking(count: int, comparisons: int = 1) -> str:

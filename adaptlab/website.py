@@ -1,7 +1,8 @@
-"""A small site from what there is: the report's index, the executed notebooks and the documents, with navigation.
+"""A small site from what there is: the report's index, the executed notebooks, the brief and the documents.
 
-The pages are those of the report (`report`, `notebook_html`) and of the guides (`pages`); nothing is rendered twice.
-They hold no script and load nothing, so they open from disk, from a web server, or from a memory stick.
+It is for participants, so the facilitator's cells are left out. The pages are those of the report (`report`,
+`notebook_html`) and of the guides (`pages`); nothing is rendered twice. They hold no script and load nothing, so they
+open from disk, from a web server, or from a memory stick.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 from adaptlab import committed, pages, report, sections
+from adaptlab.artifacts import Lab
 from adaptlab.files import atomic_write_text, read_text
 from adaptlab.notebook_html import finished, heading_text, notebook_page
 from config import LabError, Settings
 
 INDEX = "index.html"
+BRIEF = "evidence_brief"
 DOCUMENTS = ("docs/*.md", "deploy/*/README.md")
 ORIGINS = {"prebuilt": "replay of the prebuilt results", "live": "run on this machine"}
 
@@ -71,13 +74,14 @@ def build(settings: Settings, folder: Path) -> list[Path]:
     """
     origin = _origin(settings)
     shown = replace(settings, mode=origin)
-    notebooks = {name: _executed(shown, name) for name in sections.NOTEBOOKS}
+    notebooks = {name: _executed(shown, name) for name in sections.SERIES if _wanted(shown, name)}
     talks = [_notebook_place(settings.root, name) for name in notebooks]
-    papers = [_document_place(settings.root, path) for path in _documents(settings.root)]
-    places = [*talks, *papers]
+    papers = [_paper(settings.root, path) for path in _documents(settings.root)]
+    texts = {**_brief(shown), **{place: read_text(settings.root / place.source) for place in papers}}
+    places = [*talks, *texts]
     written = {place.file: _notebook(notebooks[place.source], place, places) for place in talks}
-    written |= {place.file: _document(settings.root, place, places) for place in papers}
-    written = {INDEX: _index(shown, talks, papers), **written}
+    written |= {place.file: _document(text, place, places) for place, text in texts.items()}
+    written = {INDEX: _index(shown, talks, list(texts)), **written}
     return [atomic_write_text(folder / name, text) for name, text in written.items()]
 
 
@@ -101,8 +105,19 @@ def _stem(name: str) -> str:
     return name.removesuffix(".ipynb").replace("/", "_")
 
 
+def _wanted(settings: Settings, name: str) -> bool:
+    """Whether a notebook belongs on the site: all of the series, and a long one where it was run without an error."""
+    if name not in sections.LONG:
+        return True
+    try:
+        cells = _executed(settings, name).cells
+    except LabError:
+        return False
+    return not any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
+
+
 def _executed(settings: Settings, name: str) -> NotebookNode:
-    """A notebook with its outputs, or a sentence on how to get them."""
+    """A notebook with its outputs and without the facilitator's cells, or a sentence on how to get the outputs."""
     live = settings.mode == "live"
     path = _run_path(settings, name) if live else settings.root / name
     todo = "run make lab" if live else "run adaptlab run --mode prebuilt --write-outputs"
@@ -114,7 +129,17 @@ def _executed(settings: Settings, name: str) -> NotebookNode:
         raise LabError(f"{path} is no readable notebook: {todo} first.") from error
     if not any(cell.get("outputs") for cell in notebook.cells):
         raise LabError(f"{path} has no outputs to show: {todo} first.")
+    notebook.cells = sections.for_participants(notebook.cells)
     return notebook
+
+
+def _brief(settings: Settings) -> dict[Place, str]:
+    """The evidence brief that the conclusion wrote, if it has run."""
+    try:
+        text = str(Lab(settings, notebook="adaptlab site").result(BRIEF).data)
+    except LabError:
+        return {}
+    return {Place(f"{BRIEF}.md", f"{BRIEF}.html", "Evidence brief"): text}
 
 
 def _documents(root: Path) -> list[Path]:
@@ -129,7 +154,7 @@ def _notebook_place(root: Path, name: str) -> Place:
     return Place(name, f"{_stem(name)}.html", title if title.startswith(number) else f"{number} {title}")
 
 
-def _document_place(root: Path, path: Path) -> Place:
+def _paper(root: Path, path: Path) -> Place:
     """A document's page, named after its path."""
     source = path.relative_to(root).as_posix()
     title = sections.heading_of(read_text(path)) or source
@@ -143,7 +168,7 @@ def _index(settings: Settings, talks: Sequence[Place], papers: Sequence[Place]) 
     """The report's index with links to everything."""
     spent = report.minutes_by_notebook(settings)
     rows = [
-        report.Page(place.title, place.file, "done", spent.get(place.source.removesuffix(".ipynb"))) for place in talks
+        report.Page(place.title, place.file, "", spent.get(place.source.removesuffix(".ipynb"))) for place in talks
     ]
     documents = [report.Page(place.title, place.file, "", None) for place in papers]
     heading = f"{ORIGINS[settings.mode]}, profile {settings.profile.name}, document {settings.document_name}"
@@ -156,9 +181,9 @@ def _notebook(notebook: NotebookNode, place: Place, places: Sequence[Place]) -> 
     return notebook_page(titled, place.title, partial(_top, place, places), partial(_target, place, places))
 
 
-def _document(root: Path, place: Place, places: Sequence[Place]) -> str:
+def _document(text: str, place: Place, places: Sequence[Place]) -> str:
     """A document's page, the same way."""
-    page = pages.page(read_text(root / place.source), place.title)
+    page = pages.page(text, place.title)
     return finished(page, partial(_top, place, places), partial(_target, place, places))
 
 

@@ -38,6 +38,8 @@ def hostile_notebook() -> nbformat.NotebookNode:
         new_output("display_data", data={"text/html": table._repr_html_(), "text/plain": repr(table)}),
         new_output("display_data", data={"text/html": f"<p>raw</p>{HOSTILE}"}),
         new_output("display_data", data={"text/markdown": f"**raw** {HOSTILE}"}),
+        new_output("display_data", data={"text/latex": f"$x$ {HOSTILE}"}),
+        new_output("display_data", data={"image/svg+xml": f"<svg onload='window.pwned = 9'><text>{HOSTILE}</text></svg>"}),
         new_output("display_data", data={"application/javascript": "window.pwned = 7"}),
         new_output("display_data", data={"image/png": picture}, metadata={"image/png": words}),
         new_output("stream", name="stdout", text=HOSTILE),
@@ -56,7 +58,11 @@ def hostile_site(make_lab: Callable[..., Lab], folder: Path) -> list[Path]:
     def evaluate():
         return {"ladder": [rung]}
 
+    def brief_text():
+        return f"# Brief\n\n{HOSTILE}\n\n| rung |\n|---|\n| {HOSTILE} |\n"
+
     lab.step("evaluation", evaluate, models=())
+    lab.step("evidence_brief", brief_text, models=())
     root = folder / "root"
     settings = replace(lab.settings, root=root)
     made = hostile_notebook()
@@ -69,7 +75,7 @@ def hostile_site(make_lab: Callable[..., Lab], folder: Path) -> list[Path]:
     atomic_write_text(root / "docs" / "notes.md", f"# Notes\n\n{HOSTILE}\n\n[prize](javascript:window.pwned=8)\n")
     files = website.build(settings, folder / "site")
     listed = [report.Page(HOSTILE, "a.html", HOSTILE, 1.0)]
-    brief = pages.page(f"# Brief\n\n{HOSTILE}\n\n| a |\n|---|\n| {HOSTILE} |\n", HOSTILE)
+    brief = pages.page(brief_text(), HOSTILE)
     page = report.notebook_page(made, HOSTILE)
     return [
         *files,

@@ -46,8 +46,8 @@ def evaluation() -> dict:
 def test_no_difference_is_called_no_detectable_difference_and_bounded():
     text = brief.write(evaluation(), "rules.md", "mini")
     first = text.splitlines()[2]
-    assert "no detectable difference at this size, +2%" in first and "on 40 questions" in first
-    assert "Differences under 21%: 40 questions cannot show them." in text
+    assert "no detectable difference at this size, +2 points" in first and "on 40 questions" in first
+    assert "Differences under 21 points: 40 questions are too few to show them." in text
     assert "which does not show that there is none" in text and "better" not in text
 
 
@@ -55,8 +55,39 @@ def test_a_difference_that_was_found_is_told_as_one():
     data = evaluation()
     data["tests"][0] |= {"verdict": "better", "only_b": 14, "neither": 4, "difference": 0.3, "p": 0.004}
     text = brief.write(data, "rules.md", "mini")
-    assert "adapter + retrieval against base + retrieval: better, +30%" in text
+    assert "adapter + retrieval against base + retrieval: better, +30 points" in text
     assert "which does not show" not in text and "Adaptation added to retrieval" in text
+
+
+def with_skill(verdict: str) -> list[dict]:
+    return [{"skill": "reading", "base": 0.8, "adapter": 0.6, "verdict": verdict, "base low": 0.7, "base high": 0.9}]
+
+
+@pytest.mark.parametrize(
+    ("beside", "alone", "skills", "words"),
+    [
+        ("better", "better", [], "no loss was detected"),
+        ("better", "better", with_skill("worse"), "but cost something (reading)"),
+        ("worse", "better", [], "made answers with retrieval worse"),
+        ("no detectable difference at this size", "better", with_skill("worse"), "It also cost something (reading)"),
+        ("no detectable difference at this size", "worse", [], "no detectable gain"),
+    ],
+)
+def test_what_to_do_next_follows_from_gain_and_loss(beside, alone, skills, words):
+    data = evaluation()
+    data["tests"][0]["verdict"] = beside
+    data["tests"].append({**data["tests"][0], "a": "base", "b": "adapter", "verdict": alone})
+    assert words in brief.next_step({**data, "skills": skills})
+
+
+def test_retrieval_stands_among_what_changed_and_intervals_beside_rates():
+    step = {"a": "base", "b": "base + retrieval", "n": 40, "difference": 0.5, "low": 0.4, "high": 0.6, "p": 1e-9}
+    guess = {"arm": "adapter", "facts": "visible facts", "n": 39, "rate": 24 / 39, "guess": 0.01, "above_guess": True}
+    data = {**evaluation(), "steps": [{**step, "verdict": "better"}], "guess": [guess], "skills": with_skill("worse")}
+    changed = brief.write(data, "rules.md", "mini").split("## What changed")[1].split("## What it cost")[0]
+    assert "- base + retrieval against base: +50 points (+40 to +60, n = 40, p < 0.001), better." in changed
+    assert "62% of 39 right (46% to 75%), more than guessing explains (1%)" in changed
+    assert "80% (70% to 90%) before, 60% after, worse" in changed
 
 
 def test_the_interval_of_a_difference_holds_it_and_is_the_same_every_time():
@@ -72,7 +103,7 @@ def test_every_figure_of_the_shipped_brief_is_in_the_artifacts():
     for row in stored["ladder"]:
         assert f"{row['rate']:.0%} ({row['low']:.0%} to {row['high']:.0%}, n = {row['n']})" in text
     training = json.loads((lab().settings.prebuilt_dir / "adapter" / "cost.json").read_text())
-    assert spent["training"] == training and f"tokens {training['tokens']:,}" in text
+    assert spent["training"] == training and f"{training['tokens']:,} tokens" in text
     drawn = {(row["arm"], row["drawn"]) for row in spent["answers"]}
     assert ("adapter + retrieval", 1.0) in drawn and max(count for _, count in drawn) > 1
     manifest = json.loads((lab().settings.prebuilt_dir / "manifest.json").read_text())["notebooks"]

@@ -17,7 +17,8 @@ import pytest
 from conftest import ROOT, clean_environ
 
 import config
-from adaptlab import doctor, pins, probes, runnable, sections
+from adaptlab import checkpoint, doctor, pins, probes, runnable, sections
+from adaptlab.capture import has_results
 from adaptlab.provenance import read_sidecar
 
 KEY = "the-key-of-this-test"
@@ -83,7 +84,9 @@ def examined(tmp_path: Path, seconds: float = 10.0, **changes: str) -> tuple[con
 
 
 def states(report: doctor.Report) -> dict[str, str]:
-    return {verdict.notebook[:2]: verdict.state for verdict in report.verdicts}
+    """The states by section, without the long notebooks."""
+    long = {name.removesuffix(".ipynb") for name in sections.LONG}
+    return {verdict.notebook[:2]: verdict.state for verdict in report.verdicts if verdict.notebook not in long}
 
 
 def check(report: doctor.Report, name: str) -> doctor.Check:
@@ -118,7 +121,8 @@ def test_without_a_gpu_a_gpu_profile_cannot_run_and_the_chain_of_reasons_is_told
     monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
     _, report = examined(tmp_path, LAB_PROFILE="l40s")
     assert set(states(report).values()) == {runnable.CANNOT} and report.code == 1
-    because = {verdict.notebook[:2]: verdict.because for verdict in report.verdicts}
+    because = {verdict.notebook: verdict.because for verdict in report.verdicts}
+    because = {name[:2]: because[name.removesuffix(".ipynb")] for name in sections.NOTEBOOKS}
     assert "needs one NVIDIA L40S with 48 GB" in because["00"]
     assert because["03"] == "it reads training_data.jsonl, which is not there and cannot be made here"
     assert "granite-3.2-8b-instruct is not downloaded" in check(report, "model").said
@@ -145,13 +149,57 @@ def test_results_of_both_kinds_are_counted(tmp_path):
     for name in ("eval_results.json", "eval_results.json.provenance.json"):
         (settings.live_dir / name).write_bytes((settings.prebuilt_dir / name).read_bytes())
     report = doctor.examine(settings)
-    assert (report.verdicts[0].stored_live, report.verdicts[1].stored_live) == (1, 0)
-    assert report.verdicts[0].stored_prebuilt == report.verdicts[0].steps
+    first = report.verdicts[0]
+    assert (first.stored_live, report.verdicts[1].stored_live) == (1, 0)
+    assert first.stored_prebuilt == first.steps
+    words = f"results: 1 of {first.steps} computed here, {first.steps} of {first.steps} prebuilt"
+    assert words in doctor.screen(settings, report)
+
+
+def test_a_section_that_a_checkpoint_filled_will_replay(tmp_path):
+    settings = config.settings(environ(tmp_path))
+    checkpoint.put(settings, "01")
+    report = doctor.examine(settings)
+    assert states(report)["00"] == runnable.REPLAY and states(report)["01"] == runnable.LIVE
+    assert (report.verdicts[0].stored_live, report.verdicts[0].placed) == (0, report.verdicts[0].steps)
+
+
+def test_a_long_notebook_is_replayed_or_left_out_and_never_counts_as_one_that_cannot_run(tmp_path):
+    name = sections.LONG[0].removesuffix(".ipynb")
+    captured = has_results(config.settings(environ(tmp_path)), name)
+    for mode in ("auto", "prebuilt"):
+        settings, report = examined(tmp_path, LAB_MODE=mode)
+        (found,) = [verdict for verdict in report.verdicts if verdict.notebook == name]
+        assert found.state == (runnable.REPLAY if captured else runnable.LEFT_OUT) and report.code == 0
+        assert captured or "make lab-full computes it" in doctor.screen(settings, report)
+    computed = runnable.judge(config.settings(environ(tmp_path)), runnable.Findings(), full=True)
+    assert [verdict.state for verdict in computed if verdict.notebook == name] == [runnable.LIVE]
+
+
+def test_memory_is_the_containers_share_where_it_has_one(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable: 9000000 kB\n")
+    assert probes.memory(tmp_path) == (9_216_000_000, 16_384_000_000)
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    for text, found in (("max", (9_216_000_000, 16_384_000_000)), ("8000000000", (5_000_000_000, 8_000_000_000))):
+        (group / "memory.max").write_text(text)
+        (group / "memory.current").write_text("3000000000")
+        assert probes.memory(tmp_path) == found
+    assert probes.memory(tmp_path / "nowhere") is None
+
+
+def test_where_nothing_can_run_live_the_screen_says_what_works(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings, report = examined(tmp_path, LAB_PROFILE="l40s")
+    assert doctor.screen(settings, report).endswith("LAB_MODE=prebuilt replays the results that come with the lab.")
+    assert "teacher and judge: LAB_ENDPOINT_URL and LAB_TEACHER_MODEL name none yet" in doctor.screen(settings, report)
 
 
 def test_missing_packages_are_named_and_stop_only_what_needs_them(tmp_path):
     settings = config.settings(environ(tmp_path))
-    without = runnable.judge(settings, runnable.Findings(missing=frozenset({"trl", "bitsandbytes"})))
+    lacking = runnable.Findings(missing=frozenset({"trl", "bitsandbytes"}))
+    without = runnable.judge(settings, lacking, sections.NOTEBOOKS)
     found = {verdict.notebook[:2]: (verdict.state, verdict.because) for verdict in without}
     assert found["02"][0] == runnable.LIVE and found["03"] == (runnable.CANNOT, "trl, bitsandbytes not installed")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import importlib.util
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,11 +21,25 @@ from conftest import ROOT
 
 from adaptlab import sections
 
-LIBRARIES = ("trl", "peft", "transformers", "sdg_hub", "its_hub", "bitsandbytes", "openai", "datasets", "accelerate")
+OURS = {"adaptlab", "config", "benchmarks", "synthesis_helpers"}
+OPTIONAL = {"unsloth", "docling"}  # in no environment of the tests: looked at where they are installed
 # Calls on objects, whose class an import does not tell: where the method of that name is.
-METHODS = {
-    "set_model_config": "sdg_hub.Flow.set_model_config",
-    "validate_dataset": "sdg_hub.Flow.validate_dataset",
+CLASSES = {
+    "pandas.DataFrame": "to_csv to_string pivot sort_values reset_index rename_axis groupby dropna reindex set_axis",
+    "pandas.io.formats.style.Styler": "format_index hide set_table_styles set_caption set_uuid",
+    "matplotlib.axes.Axes": "axhline axvline bar barh errorbar fill_between hist hlines imshow scatter tick_params "
+    "set_xlim set_ylim set_xticks set_yticks set_xscale legend set_title set_xlabel set_ylabel grid",
+    "matplotlib.figure.Figure": "savefig suptitle supxlabel subplots colorbar",
+    "transformers.PreTrainedTokenizerBase": "apply_chat_template",
+    "trl.SFTTrainer": "train",
+    "huggingface_hub.HfApi": "upload_folder create_repo model_info",
+    "fastapi.FastAPI": "add_api_route",
+    "sdg_hub.Flow": "dry_run set_model_config validate_dataset",
+    "pypdf.PageObject": "extract_text",
+}
+METHODS = {name: f"{owner}.{name}" for owner, names in CLASSES.items() for name in names.split()} | {
+    "model.save_pretrained": "peft.PeftModel.save_pretrained",
+    "with_raw_response.create": "openai.resources.chat.completions.Completions.create",
     "ainfer": "its_hub.SelfConsistency.ainfer",
     "merge_and_unload": "peft.tuners.lora.LoraModel.merge_and_unload",
     "get_nb_trainable_parameters": "peft.PeftModel.get_nb_trainable_parameters",
@@ -35,7 +52,25 @@ HANDED_ON = {
     "transformers.AutoTokenizer.from_pretrained": "transformers.PreTrainedTokenizerBase",
     "transformers.AutoConfig.from_pretrained": "transformers.PreTrainedConfig",
     "sdg_hub.Flow.set_model_config": "litellm.completion",
-}
+    "yaml.dump": "yaml.dump_all",
+    "yaml.safe_dump": "yaml.dump_all",
+    "mammoth.convert_to_html": "mammoth.options",
+    "matplotlib.axes.Axes.legend": "matplotlib.legend.Legend",
+    "matplotlib.axes.Axes.axhline": "matplotlib.lines.Line2D",
+    "matplotlib.axes.Axes.axvline": "matplotlib.lines.Line2D",
+    "matplotlib.axes.Axes.barh": "matplotlib.patches.Patch",
+    "matplotlib.axes.Axes.fill_between": "matplotlib.collections.Collection",
+    "matplotlib.axes.Axes.hlines": "matplotlib.collections.Collection",
+    "matplotlib.axes.Axes.scatter": "matplotlib.collections.Collection",
+    "matplotlib.axes.Axes.set_xscale": "matplotlib.scale.LogScale",
+    "matplotlib.figure.Figure.colorbar": "matplotlib.colorbar.Colorbar",
+    **{
+        f"matplotlib.{place}": "matplotlib.text.Text"
+        for place in ("axes.Axes.set_xticks", "axes.Axes.set_yticks", "axes.Axes.set_xlabel", "axes.Axes.set_ylabel",
+                      "figure.Figure.suptitle", "figure.Figure.supxlabel")
+    },
+}  # fmt: skip
+FREE = {"transformers.PreTrainedTokenizerBase.apply_chat_template": {"enable_thinking"}}  # a variable of a template
 AUTO = (
     "transformers.models.auto.auto_factory._BaseAutoModelClass"  # whose methods the Auto classes copy, signature lost
 )
@@ -51,8 +86,14 @@ class Called:
     keywords: tuple[str, ...]
 
 
+def third_party(name: str) -> bool:
+    """Whether a module is neither ours nor Python's."""
+    top = name.split(".")[0]
+    return top not in OURS and top not in sys.stdlib_module_names
+
+
 def calls(source: str, where: str) -> Iterator[Called]:
-    """The calls of a module that go to one of the libraries."""
+    """The calls of a module that go to a library."""
     try:
         tree = ast.parse(source)
     except SyntaxError:  # a cell with a shell line
@@ -75,9 +116,11 @@ def imported(tree: ast.AST) -> dict[str, str]:
             found = {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found = {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Assign) and re.fullmatch(r"_library\('[\w.]+'\)", ast.unparse(node.value)):
+            found = {ast.unparse(node.targets[0]): ast.literal_eval(node.value.args[0])}  # type: ignore[attr-defined]
         else:
             continue
-        names |= {name: dotted for name, dotted in found.items() if dotted.split(".")[0] in LIBRARIES}
+        names |= {name: dotted for name, dotted in found.items() if third_party(dotted)}
     return names
 
 
@@ -90,7 +133,7 @@ def target_of(func: ast.expr, names: dict[str, str]) -> str:
     if head in names:
         return f"{names[head]}.{rest}".rstrip(".")
     last = text.split(".")
-    return METHODS.get(last[-1], METHODS.get(".".join(last[-2:]), "")) if len(last) > 1 else ""
+    return METHODS.get(".".join(last[-2:]), METHODS.get(last[-1], "")) if len(last) > 1 else ""
 
 
 def keywords(node: ast.Call, scope: ast.AST) -> Iterator[str]:
@@ -137,6 +180,8 @@ def resolve(dotted: str) -> Any:
 
 def problem(called: Called) -> str:
     """What no longer fits; empty if everything does."""
+    if called.target.split(".")[0] in OPTIONAL and not importlib.util.find_spec(called.target.split(".")[0]):
+        return ""
     try:
         found = resolve(called.target)
     except (AttributeError, ImportError) as error:
@@ -175,10 +220,18 @@ def known(found: Any, target: str, name: str, signature: inspect.Signature) -> b
         item.name for item in (dataclasses.fields(found) if dataclasses.is_dataclass(found) else ())
     }:
         return True
-    text = inspect.getsource(found) + (inspect.getsource(resolve(HANDED_ON[target])) if target in HANDED_ON else "")
-    if inspect.isclass(found):
-        text = "".join(inspect.getsource(part) for part in found.__mro__ if part.__module__.split(".")[0] in LIBRARIES)
+    if name in FREE.get(target, ()):
+        return True
+    text = written(found) + (written(resolve(HANDED_ON[target])) if target in HANDED_ON else "")
     return re.search(rf"\b{name}\b", text) is not None
+
+
+@cache
+def written(found: Any) -> str:
+    """The source of a function or a module, or of a class with what it inherits from libraries."""
+    if not inspect.isclass(found):
+        return inspect.getsource(found)
+    return "".join(inspect.getsource(part) for part in found.__mro__ if third_party(part.__module__))
 
 
 def everything() -> list[Called]:
@@ -199,7 +252,9 @@ def test_every_argument_exists_in_the_installed_libraries():
 @pytest.mark.parametrize(
     "target",
     ["peft.LoraConfig", "transformers.BitsAndBytesConfig", "sdg_hub.Flow.set_model_config",
-     "its_hub.SelfConsistency.ainfer", "transformers.AutoModelForCausalLM.from_pretrained"],
+     "its_hub.SelfConsistency.ainfer", "transformers.AutoModelForCausalLM.from_pretrained", "datasketch.MinHashLSH",
+     "openai.resources.chat.completions.Completions.create", "trl.SFTTrainer.train", "huggingface_hub.HfApi.model_info",
+     "matplotlib.axes.Axes.legend", "pandas.DataFrame.to_csv", "scipy.stats.bootstrap", "nbclient.NotebookClient"],
 )  # fmt: skip
 def test_the_calls_that_matter_are_seen_with_their_arguments(target):
     passed = {name for called in everything() if called.target == target for name in called.keywords}
@@ -226,6 +281,9 @@ def test_the_calls_that_matter_are_seen_with_their_arguments(target):
         ),
         ("from trl import NoSuchTrainer\nNoSuchTrainer()", "trl.NoSuchTrainer is gone"),
         ("flow.set_model_config(no_such_model='x')", "takes no no_such_model"),
+        ("ax.legend(loc='best', no_such_place=1)", "takes no no_such_place"),
+        ("import yaml\nyaml.safe_dump({}, sort_keys=False, no_such_order=1)", "takes no no_such_order"),
+        ("lsh = _library('datasketch')\nlsh.MinHashLSH(no_such_weight=1)", "takes no no_such_weight"),
         ("from bitsandbytes.nn import Linear4bit\nLinear4bit(" + "1, " * 20 + ")", "too many positional"),
     ],
 )

@@ -6,11 +6,13 @@ import argparse
 import re
 from dataclasses import replace
 
+import nbformat
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from hostile_helpers import FORBIDDEN, HOSTILE, SHOWN, hostile_notebook, hostile_site
 from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import config
 from adaptlab import alt_text, commands, figures, notebook, notebook_html, sections, website
@@ -121,8 +123,33 @@ def test_the_site_has_every_notebook_and_document_and_an_index_that_links_to_the
     index = BeautifulSoup(built[0].read_text("utf-8"), "html.parser")
     linked = {tag["href"] for tag in index.select("a[href]")}
     assert linked == {path.name for path in built[1:]}
-    assert len(built) == 1 + len(sections.NOTEBOOKS) + len(website._documents(config.ROOT))
-    assert "replay of the prebuilt results" in index.get_text()
+    documents = len(website._documents(config.ROOT)) + 1  # and the brief
+    assert 0 <= len(built) - 1 - len(sections.NOTEBOOKS) - documents <= len(sections.LONG)
+    assert "replay of the prebuilt results" in index.get_text() and "evidence_brief.html" in linked
+
+
+def test_solutions_and_answers_are_folded_and_the_facilitators_notes_left_out(built):
+    pages = [path for path in built if path.name[:2].isdigit()]
+    for path in pages:
+        soup = BeautifulSoup(path.read_text("utf-8"), "html.parser")
+        folded = [tag for tag in soup.select("main details") if tag.summary]
+        assert len(folded) >= 7 and "Facilitator." not in soup.get_text(), path.name
+        assert all(len(tag.get_text().strip()) > len(tag.summary.get_text().strip()) for tag in folded), path.name
+        solutions = [tag for tag in folded if tag.summary.get_text() == "Solution"]
+        assert len(solutions) >= 2 and all(tag.select("pre") for tag in solutions), path.name
+
+
+def test_a_long_notebook_is_on_the_site_once_it_has_run(make_lab, tmp_path):
+    settings = replace(make_lab(LAB_MODE="prebuilt").settings, root=tmp_path)
+    name = sections.LONG[0]
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    error = new_output("error", ename="ValueError", evalue="no", traceback=[])
+    text = new_output("stream", name="stdout", text="done")
+    for outputs, wanted in ([], False), ([text], True), ([text, error], False):
+        nbformat.write(new_notebook(cells=[new_code_cell("x", outputs=outputs)]), path)
+        assert website._wanted(settings, name) is wanted
+    assert not website._wanted(replace(settings, mode="live"), name)
 
 
 def test_pages_need_no_network_and_describe_their_pictures(built):

@@ -19,7 +19,9 @@ from adaptlab.stats import (
     mcnemar_exact,
     mcnemar_power,
     mean_interval,
+    p_words,
     paired_bootstrap,
+    points,
     smallest_detectable,
     verdict,
     wilson,
@@ -172,7 +174,7 @@ def test_exceeds_chance_is_the_binomial_tail():
 
 def test_what_a_set_can_show_is_said_with_its_assumption():
     smallest = smallest_detectable(92)
-    assert f"{smallest:.0%} or more" in detectable_words(92)
+    assert f"{100 * smallest:.0f} points or more" in detectable_words(92)
     assert "disagree on 30%" in detectable_words(92)
     assert detectable_words(8) == "no difference at all"
 
@@ -180,7 +182,8 @@ def test_what_a_set_can_show_is_said_with_its_assumption():
 def test_several_comparisons_can_show_less_than_one():
     one, four = smallest_detectable(92), smallest_detectable(92, alpha=0.05 / 4)
     assert four > one
-    assert f"{one:.0%}" in before_looking(92) and f"{four:.0%}" in before_looking(92, comparisons=4)
+    assert points(one, signed=False) in before_looking(92)
+    assert points(four, signed=False) in before_looking(92, comparisons=4)
     assert "4 of them read together" in before_looking(92, comparisons=4)
 
 
@@ -195,3 +198,10 @@ def test_no_other_file_of_the_package_makes_these_words():
     for path in sorted(Path(stats.__file__).parent.rglob("*.py")):
         if path.name not in ("stats.py", "bestofn.py"):
             assert not any(word in path.read_text("utf-8") for word in words), path.name
+
+
+def test_a_difference_is_told_in_points_and_a_tiny_p_value_is_never_told_as_zero():
+    assert (points(0.565), points(-0.054), points(-0.0001), points(0.0449, 1)) == (
+        "+56 points", "-5 points", "+0 points", "+4.5 points",
+    )  # fmt: skip
+    assert points(0.165, signed=False) == "16 points" and p_words(0.851) == "p = 0.85" and p_words(4e-16) == "p < 0.001"

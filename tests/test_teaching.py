@@ -17,9 +17,9 @@ from fault_helpers import clone, write_notebook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import config
-from adaptlab import guide, notebook, schedule
+from adaptlab import disappointing, guide, notebook, schedule
 from adaptlab.artifacts import Lab
-from adaptlab.sections import NOTEBOOKS
+from adaptlab.sections import LONG, NOTEBOOKS, SERIES
 
 SHIPPED = {
     "LAB_DOCUMENT": str(ROOT / "02SyntheticDataGen" / str(config.RULEBOOK)),
@@ -68,14 +68,50 @@ def test_the_guide_has_every_note_and_the_figures_of_the_captured_run():
     assert all(note.said and note.exercises and note.talk_minutes for note in notes)
     for note in notes:
         assert all(said in text for _, said in note.said)
-        assert f"{manifest.notebooks[note.section.name] / 60:.1f} minutes of computing" in text
-        assert sum(minutes for _, minutes in note.steps) <= note.run_minutes + 0.1
+        assert all(question in text for question, _ in note.knowledge) and len(note.knowledge) >= 3
+        if note.run_minutes is not None:
+            assert f"{manifest.notebooks[note.section.name] / 60:.1f} minutes of computing" in text
+            assert sum(minutes for _, minutes in note.steps) <= note.run_minutes + 0.1
     ladder = json.loads((settings.prebuilt_dir / "evaluation.json").read_text())["ladder"]
     for row in ladder:
-        assert f"{row['rung']}: {row['rate']:.0%}, from {row['low']:.0%} to {row['high']:.0%} is on track" in text
+        assert f"{row['rung']}: {row['rate']:.0%} right, from {row['low']:.0%} to {row['high']:.0%} is on track" in text
     rows = (settings.prebuilt_dir / "training_data.jsonl").read_text().count("\n")
-    assert f"training_data.jsonl: {rows} records" in text
+    assert f"training_data.jsonl {rows:,} records" in text and f"{rows:,} rows for training" in text
     assert "Nothing was captured for the profile" not in text and "When a result disappoints" in text
+
+
+def test_every_section_has_values_to_compare_with_and_shows_only_what_a_room_has_seen_by_then():
+    notes, _ = guide.collect(config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "auto"}), NOTEBOOKS)
+    values = {note.section.number: " ".join(note.values) for note in notes}
+    assert all(values.values()) and all(len(note.said) >= 3 for note in notes)
+    assert "adapter alone" not in values["03"] and "adapter alone" in values["04"] and "rows are kept" in values["02"]
+
+
+def test_a_long_notebook_has_its_part_and_no_place_in_the_schedules():
+    text = guide.markdown(config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "auto"}))
+    days = text.split("## Half day")[1].split("## Section")[0]
+    assert "in depth" not in days and days.count("03 Model adaptation") == 2
+    assert all(f"Not in the schedules: {name}, about" in text for name in LONG)
+    assert text.count("by `make lab-full` alone") == len(LONG)
+
+
+def test_what_disappoints_comes_with_words_and_what_is_as_it_should_be_is_told_apart():
+    test = {"a": "base + retrieval", "b": "adapter + retrieval", "n": 40, "difference": -0.1, "detectable": 0.21}
+    counts = {"both": 20, "only_a": 6, "only_b": 2, "neither": 12, "p": 0.3}
+    guess = {"n": 40, "rate": 0.025, "guess": 0.02}
+    data = {
+        "ladder": [],
+        "tests": [{**test, **counts, "verdict": "no detectable difference at this size"}],
+        "guess": [
+            {**guess, "arm": "base", "facts": "visible facts", "above_guess": False},
+            {**guess, "arm": "adapter", "facts": "visible facts", "above_guess": False},
+            {**guess, "arm": "adapter", "facts": "held-out facts", "above_guess": True},
+        ],
+        "skills": [{"skill": "reading", "base": 0.8, "adapter": 0.6, "verdict": "worse"}],
+    }
+    hard, expected = "\n".join(disappointing.lines(data)).split("as they should be")
+    assert "40 questions show 21 points or more" in hard and "something leaked" in hard and "beyond guessing" in hard
+    assert "reading" in hard and "never saw the document" in expected and expected.count("*Say:*") == 1
 
 
 def test_a_profile_without_a_captured_run_gets_the_mini_figures_and_is_told_so():
@@ -97,8 +133,8 @@ def test_notes_stand_under_their_heading(tmp_path):
     settings = config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "prebuilt"})
     _, manifest = guide.measured(settings)
     note = guide._notes(tmp_path, "09X/a.ipynb", Lab(settings), manifest)
-    assert note.promise == "The promise." and note.talk_minutes == 12 and note.exercises == ["9.2 Your turn"]
-    assert [heading for heading, _ in note.said] == ["9.1 Idea", "9.1 Idea"] and note.run_minutes == 0
+    assert note.promise == "The promise." and note.talk_minutes == 12 and note.talk == {"9.1 Idea": 12}
+    assert [heading for heading, _ in note.said] == ["9.1 Idea", "9.1 Idea"] and note.run_minutes is None
 
 
 def test_the_command_writes_guide_page_and_notebooks_without_notes(adaptlab_command, tmp_path):
@@ -106,10 +142,10 @@ def test_the_command_writes_guide_page_and_notebooks_without_notes(adaptlab_comm
     done = adaptlab_command("guide", "--out", str(tmp_path), "--participants", str(folder), "--json", **SHIPPED)
     assert done.returncode == 0, done.stderr
     files = [Path(name) for name in json.loads(done.stdout)["files"]]
-    assert [path.name for path in files[:2]] == ["guide.md", "guide.html"] and len(files) == 2 + len(NOTEBOOKS)
+    assert [path.name for path in files[:2]] == ["guide.md", "guide.html"] and len(files) == 2 + len(SERIES)
     page = files[1].read_text()
     assert "<table>" in page and "<script" not in page and not re.search(r"(src|href)=.https?:", page)
-    for name in NOTEBOOKS:
+    for name in SERIES:
         whole, given = nbformat.read(ROOT / name, 4), nbformat.read(folder / name, 4)
         nbformat.validate(given)
         kept = [cell.source for cell in whole.cells if "facilitator" not in cell.metadata.get("tags", [])]
@@ -133,6 +169,15 @@ def test_a_rehearsal_that_cannot_run_stops_at_the_doctor_and_leaves_a_record(ada
     assert [(stage["name"], stage["state"]) for stage in told["stages"]] == [("doctor", "failed")]
     assert "cannot run live" in told["stages"][0]["said"]
     assert json.loads((tmp_path / "outputs/l40s/the-sea-that-left/rehearsal.json").read_text()) == told
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(adaptlab_command, tmp_path):
+    done = adaptlab_command("rehearse", "--dry-run", "--to", "00", "--json", HF_HUB_OFFLINE="1", **SHIPPED)
+    assert done.returncode == 0, done.stderr
+    told = {stage["name"]: (stage["state"], stage["said"]) for stage in json.loads(done.stdout)["stages"]}
+    assert told["doctor"][0] == "done" and told["downloads"] == ("done", "nothing to download")
+    assert told["series"] == ("left out", "would run live: 00_Recap_and_Evidence")
+    assert not list(tmp_path.rglob("rehearsal.json"))
 
 
 def test_a_wrong_section_is_told(adaptlab_command):
