@@ -319,14 +319,14 @@ def cheapest_good_enough(choice: Any, offers: pd.DataFrame, bar: float) -> str:
     good = offers[offers.low > bar].sort_values("seconds for 1,000")
     right = str(good["name"].iloc[0]) if len(good) else "none"
     if choice != "none" and choice not in set(offers["name"]):
-        raise _NotYet(f"{choice!r} is no line of the table: copy a name from it, or say none.")
+        raise NotYet(f"{choice!r} is no line of the table: copy a name from it, or say none.")
     if choice != right:
         line = offers[offers["name"] == choice]
         if line.empty:
-            raise _NotYet(f"{len(good)} of {len(offers)} lines begin above {bar:.0%}.")
+            raise NotYet(f"{len(good)} of {len(offers)} lines begin above {bar:.0%}.")
         low = float(line.low.iloc[0])
         reason = "another that does is faster" if low > bar else f"its interval begins at {low:.0%}"
-        raise _NotYet(f"the whole interval has to lie above {bar:.0%}, at the fewest seconds: {reason}.")
+        raise NotYet(f"the whole interval has to lie above {bar:.0%}, at the fewest seconds: {reason}.")
     if right == "none":
         return f"no line is surely above {bar:.0%}, so none can be promised: more questions, or a lower bar."
     first = good.iloc[0]

@@ -39,7 +39,9 @@ def hostile_notebook() -> nbformat.NotebookNode:
         new_output("display_data", data={"text/html": f"<p>raw</p>{HOSTILE}"}),
         new_output("display_data", data={"text/markdown": f"**raw** {HOSTILE}"}),
         new_output("display_data", data={"text/latex": f"$x$ {HOSTILE}"}),
-        new_output("display_data", data={"image/svg+xml": f"<svg onload='window.pwned = 9'><text>{HOSTILE}</text></svg>"}),
+        new_output(
+            "display_data", data={"image/svg+xml": f"<svg onload='window.pwned = 9'><text>{HOSTILE}</text></svg>"}
+        ),
         new_output("display_data", data={"application/javascript": "window.pwned = 7"}),
         new_output("display_data", data={"image/png": picture}, metadata={"image/png": words}),
         new_output("stream", name="stdout", text=HOSTILE),
