@@ -96,6 +96,9 @@ requirements: ## Compile the pinned requirements again from the .in files.
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	  --constraint requirements.txt requirements-e2e.in | grep -vxFf requirements.txt > requirements-e2e.txt.part
 	@mv requirements-e2e.txt.part requirements-e2e.txt
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --constraint requirements.txt requirements-train.in > requirements-train.txt.part
+	@mv requirements-train.txt.part requirements-train.txt
 	@for name in gpu unsloth; do \
 	  $(UV) pip compile --quiet --universal --python-version 3.12 --no-emit-package torch --no-emit-package torchvision \
 	    --no-header --no-annotate "requirements-$$name.in" | sed -E '/^(nvidia-|cuda-|triton==)/d' > "requirements-$$name.txt.part"; \

@@ -159,7 +159,7 @@ def sft_arguments(
     several = {"ddp_find_unused_parameters": False, **({} if types.gpu else {"ddp_backend": "gloo"})}
     return {
         **types.arguments(),
-        **(several if int(os.environ.get("WORLD_SIZE", "1")) > 1 else {}),
+        **(several if "WORLD_SIZE" in os.environ else {}),  # torchrun sets it, for a single process too
         "output_dir": str(Path(out_dir) / "checkpoints"),
         "num_train_epochs": training.epochs,
         "per_device_train_batch_size": training.batch_size,

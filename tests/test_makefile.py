@@ -55,7 +55,10 @@ def pins(name: str) -> dict[str, set[str]]:
 GPU_FILES = ("gpu", "unsloth")
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", *(f"requirements-{n}.txt" for n in ("demo", "eval", *GPU_FILES))])
+LISTS = ("demo", "eval", "train", *GPU_FILES)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", *(f"requirements-{n}.txt" for n in LISTS)])
 def test_requirements_are_pinned_without_index_lines_pytorch_or_cuda(name):
     lines = (ROOT / name).read_text("utf-8").splitlines()
     assert lines and all(re.match(r"[a-z0-9][a-z0-9._-]*==[^\s;]+( ; .+)?$", line) for line in lines)
@@ -75,9 +78,10 @@ def test_a_replay_uses_the_same_versions_as_a_live_run():
     assert [name for name, versions in replay.items() if not versions <= whole.get(name, set())] == []
 
 
-def test_what_only_the_tests_need_never_changes_a_version_of_the_lab():
-    lab, more = pins("requirements.txt"), pins("requirements-eval.txt")
-    assert "lm-eval" in more
+@pytest.mark.parametrize(("name", "wanted"), [("eval", "lm-eval"), ("train", "kubeflow")])
+def test_what_comes_on_top_never_changes_a_version_of_the_lab(name, wanted):
+    lab, more = pins("requirements.txt"), pins(f"requirements-{name}.txt")
+    assert wanted in more
     assert [name for name, versions in more.items() if name in lab and versions != lab[name]] == []
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import re
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,8 @@ VARIANTS = sorted((DEPLOY / "openshift" / "variants").glob("*.yaml"))
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all(path.read_text("utf-8")) if document]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a definition has two megabytes
+    return [document for document in yaml.load_all(path.read_text("utf-8"), loader) if document]
 
 
 def manifests() -> list[tuple[Path, dict[str, Any]]]:
@@ -48,7 +52,9 @@ def closed(schema: Any) -> Any:
     return made
 
 
+@functools.cache
 def definition(kind: str, version: str) -> dict[str, Any]:
+    """The published schema of a kind, closed."""
     path = SCHEMAS / f"{CUSTOM[kind]}.crd.yaml"
     if not path.is_file():
         pytest.skip("the published resource definitions are not beside this checkout (../shared/schemas)")
@@ -102,16 +108,107 @@ def test_every_variant_of_the_workbench_is_valid_and_names_a_profile(variant: Pa
     assert problems(made) == []
 
 
+FREE = {"metadata", "labels", "annotations", "limits", "requests", "nodeSelector"}  # maps whose keys are anybody's
+
+
+def fields(part: Any, schema: dict[str, Any], way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each field below `part` whose name its definition knows."""
+    if isinstance(part, list):
+        for number, item in enumerate(part):
+            yield from fields(item, schema.get("items", {}), (*way, number))
+    elif isinstance(part, dict) and schema.get("type") == "object":
+        for name, value in part.items():
+            yield (*way, name)
+            if name not in FREE:
+                yield from fields(value, schema["properties"][name], (*way, name))
+
+
 @pytest.mark.parametrize(("path", "manifest"), manifests(), ids=lambda value: getattr(value, "name", ""))
-def test_a_misspelt_field_is_found(path: Path, manifest: dict[str, Any]) -> None:
-    wrong = copy.deepcopy(manifest)
-    first = next(iter(wrong["spec"]))
-    wrong["spec"][first + "s_"] = wrong["spec"][first]
-    assert any("_" in problem for problem in problems(wrong))
+def test_each_field_that_is_misspelt_is_found(path: Path, manifest: dict[str, Any]) -> None:
+    schema = definition(manifest["kind"], manifest["apiVersion"].rpartition("/")[2])
+    ways = [way for way in fields(manifest["spec"], schema["properties"]["spec"], ("spec",)) if way != ("spec",)]
+    validator = jsonschema.Draft202012Validator(schema)
+    assert len(ways) > 10
+    for *before, name in ways:
+        wrong = copy.deepcopy(manifest)
+        at: Any = wrong
+        for part in before:
+            at = at[part]
+        at[name + "x"] = at.pop(name)
+        assert any(f"'{name}x'" in error.message for error in validator.iter_errors(wrong)), (*before, name)
+
+
+def built(folder: Path) -> list[dict[str, Any]]:
+    """What the real kustomize makes of a folder, as `oc apply -k` would send it."""
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl, which brings kustomize, is not here")
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.stem)
+def test_kustomize_builds_every_size_of_the_workbench(variant: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(DEPLOY / "openshift", tmp_path / "openshift")
+    [listed] = documents(folder / "kustomization.yaml")
+    listed["patches"][0]["path"] = f"variants/{variant.name}"
+    listed["images"][0] |= {"newName": "registry.example/lab/workbench", "newTag": "1"}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(listed), "utf-8")
+    made = {document["kind"]: document for document in built(folder)}
+    assert sorted(made) == ["Notebook", "PersistentVolumeClaim", "ServiceAccount"]
+    expected = patched(notebook(), variant)
+    expected["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/lab/workbench:1"
+    assert made["Notebook"] == expected
+
+
+def test_kustomize_builds_the_serving_folder() -> None:
+    kinds = [document["kind"] for document in built(DEPLOY / "serving")]
+    assert sorted(kinds) == ["InferenceService", *["PersistentVolumeClaim"] * 2, "ServingRuntime"]
+
+
+def test_both_cards_come_in_the_8_gb_size_and_in_the_full_one() -> None:
+    sizes = {}
+    for variant in VARIANTS:
+        pod = patched(notebook(), variant)["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        assert container["resources"]["limits"] == container["resources"]["requests"]
+        sizes[variant.stem] = (container["resources"]["limits"]["memory"], *pod.get("nodeSelector", {}).values())
+    assert sizes == {
+        "cpu": ("8Gi",),
+        "l4": ("32Gi", "NVIDIA-L4"),
+        "l4-8gb": ("8Gi", "NVIDIA-L4"),
+        "l40s": ("48Gi", "NVIDIA-L40S"),
+        "l40s-8gb": ("8Gi", "NVIDIA-L40S"),
+    }
+
+
+def test_all_that_a_restart_must_not_lose_lies_on_the_volume() -> None:
+    pod = notebook()["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    [claim] = documents(DEPLOY / "openshift" / "volume.yaml")
+    wanted = {"claimName": claim["metadata"]["name"]}
+    [home] = [volume["name"] for volume in pod["volumes"] if volume.get("persistentVolumeClaim") == wanted]
+    [mount] = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == home]
+    env = {item["name"]: item.get("value", "") for item in container["env"]}
+    image = (DEPLOY / "openshift" / "Containerfile").read_text("utf-8")
+    [image_home] = re.findall(r"\bHOME=(\S+)", image)
+    assert image_home == mount == container["workingDir"] and env["HF_HOME"].startswith(f"{mount}/")
+    assert "LAB_HOME:-$HOME/" in (DEPLOY / "openshift" / "start.sh").read_text("utf-8")  # outputs/ lies below it
+    assert not {"LAB_OUTPUTS", "LAB_HOME", "HOME"} & set(env)
+
+
+@pytest.mark.parametrize("page", sorted(DEPLOY.glob("*/README.md")), ids=lambda path: path.parent.name)
+def test_every_step_of_a_page_ends_with_a_verification(page: Path) -> None:
+    sections = re.split(r"(?m)^## ", page.read_text("utf-8"))[1:]
+    steps = [step for section in sections for step in re.split(r"(?m)^(?=\d+\. )", section)[1:]]
+    assert len(steps) >= 4
+    assert [step.splitlines()[0] for step in steps if "**Verification.**" not in step] == []
+    commands = [section for section in sections if "```sh" in section and not re.search(r"(?m)^\d+\. ", section)]
+    assert [section.splitlines()[0] for section in commands if "**Verification.**" not in section] == []
 
 
 def test_the_kustomization_lists_files_that_exist_and_one_of_the_variants() -> None:
-    for folder in ("openshift", "serving"):
+    for folder in sorted(path.parent.name for path in DEPLOY.glob("*/kustomization.yaml")):
         [listed] = documents(DEPLOY / folder / "kustomization.yaml")
         for name in listed["resources"]:
             assert (DEPLOY / folder / name).is_file(), name
