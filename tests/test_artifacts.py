@@ -220,7 +220,7 @@ def test_a_machine_that_cannot_run_says_why_in_live_mode(make_lab):
 
 
 def test_missing_weights_gpu_and_endpoint_are_named(make_lab):
-    lab = make_lab(LAB_PROFILE="t4", PATH="")
+    lab = make_lab(LAB_PROFILE="l4", PATH="")
     assert "LAB_ENDPOINT_URL and LAB_TEACHER_MODEL" in lab.obstacle([lab.settings.teacher])
     nowhere = config.ModelSpec("mini-none", path="prebuilt/models/mini-none")
     assert make_lab().obstacle([nowhere]) == "prebuilt/models/mini-none holds no model"
