@@ -352,6 +352,7 @@ def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) ->
     """
     found = Found(path.name)
     first_line: dict[str, int] = {}
+    again = 0
     for line, row in _kept_rows(path, found):
         found.rows += 1
         faults = [Fault(line, name, what) for name, what in row_faults(row)]
@@ -362,7 +363,9 @@ def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) ->
         found.formats[kind] = found.formats.get(kind, 0) + 1
         chat = as_chat(row)
         mark = chat_mark(chat)
-        if mark in first_line and not is_copy(row):
+        if mark in first_line and str(row.get("source")).startswith("replay"):
+            again += 1  # general skills are rehearsed: a greeting may come twice
+        elif mark in first_line and not is_copy(row):
             found.faults.append(Fault(line, FORMATS[kind][0], f"the same row stands on line {first_line[mark]}"))
         first_line.setdefault(mark, line)
         if tokenizer is not None and longest is not None:
@@ -370,6 +373,8 @@ def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) ->
             if count > longest:
                 what = f"{count} tokens are more than the {longest} that a training row may have"
                 found.faults.append(Fault(line, FORMATS[kind][-1], what))
+    if again:
+        found.notes.append(f"{again} rows of general skills say the same as an earlier one.")
     if not found.rows and not found.faults:
         raise LabError(f"{path.name} has no rows: give a file with rows.")
     if len(found.formats) > 1:

@@ -123,7 +123,7 @@ def test_rows_of_a_run_are_checked_counted_and_exported(sdg: Command, document: 
     code, output, errors = sdg(*export, "--out", str(tmp_path / "none"))
     assert code == 2 and "rows.jsonl has no field row_id, chunk_id" in errors and errors.count("\n") == 1
     code, _, errors = sdg("export", "--out", str(tmp_path / "none"), "--again")
-    assert code == 2 and "belong to --rows" in errors and not (tmp_path / "none").exists()
+    assert code == 2 and "--again belongs to --rows" in errors and not (tmp_path / "none").exists()
     assert sdg("export", "--out", str(tmp_path / "none"), "--refusals", "0.1")[0] == 2
 
 

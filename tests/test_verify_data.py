@@ -133,6 +133,9 @@ def test_exit_codes_are_0_sound_1_faults_2_unreadable(tmp_path, adaptlab_command
     [report] = json.loads(done.stdout)
     rows = (ROOT / "prebuilt/mini/the-sea-that-left/training_data.jsonl").read_text("utf-8").splitlines()
     assert (done.returncode, report["faults"], report["rows"]) == (0, [], len(rows)) and report["lengths_checked"]
+    assert [note.partition(" ")[2] for note in report["notes"]] == [
+        "rows of general skills say the same as an earlier one."
+    ]
     bad = written(tmp_path / "bad.jsonl", [{"prompt": "a", "completion": ""}, {"prompt": 1, "completion": "b"}])
     done = adaptlab_command("verify", "data", str(bad))
     assert done.returncode == 1 and done.stderr == ""
