@@ -6,6 +6,7 @@ Standard library only, because it comes before anything is installed. Everywhere
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,9 @@ def prepare() -> None:
     """
     if not is_here():
         return
+    fits, wanted = pins.python_fits(ROOT / "pyproject.toml")
+    if not fits:
+        print(f"This Python is {platform.python_version()}; the lab was tested with {wanted}.")
     replay = os.environ.get("LAB_MODE", "").strip().lower() == "prebuilt"
     install(live=not replay and find_spec("torch") is not None)
     if not replay:
