@@ -60,9 +60,9 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(tmp_path, lab_environ):
 
 
 def test_doctor_names_what_is_missing(adaptlab_command):
-    done = adaptlab_command("doctor", "--profile", "t4", "--json")
+    done = adaptlab_command("doctor", "--profile", "l4", "--json")
     value = json.loads(done.stdout)
-    assert done.returncode == 1 and value["profile"] == "t4"
+    assert done.returncode == 1 and value["profile"] == "l4"
     assert "LAB_ENDPOINT_URL and LAB_TEACHER_MODEL are not both set" in value["obstacles"]
 
 
@@ -109,9 +109,9 @@ def test_the_replays_banner_is_the_captured_machines_and_torch_stays_out(make_la
 
 
 def test_the_live_banner_says_what_is_missing_and_what_that_means(make_lab):
-    text = notebook.banner(make_lab(LAB_PROFILE="t4", LAB_MODE="live"))
+    text = notebook.banner(make_lab(LAB_PROFILE="l4", LAB_MODE="live"))
     assert "LAB_ENDPOINT_URL and LAB_TEACHER_MODEL are not both set: steps that need it stop" in text
-    assert "qwen3-1.7b, Qwen/Qwen3-1.7B (unpinned, fp16)" in text
+    assert "granite-3.2-8b-instruct, ibm-granite/granite-3.2-8b-instruct (unpinned, bf16)" in text
 
 
 def test_tables_are_escaped_labelled_and_the_same_every_time(make_lab):
