@@ -29,7 +29,7 @@ POD_ENV = {"HOME": "/tmp", "HF_HOME": "/data/.cache/huggingface", "PYTHONPATH": 
 
 
 def train_rows(parameters=None, **named):
-    """Train as `adaptlab train rows` does; the SDK sends this source, so it stands alone.
+    """Train as the command "adaptlab train rows" does; the SDK sends this source, so it stands alone.
 
     On this machine the arguments come as one dictionary, on a cluster as keywords. There a shell carries the source,
     so it may hold no dollar sign, backtick or backslash.
