@@ -132,7 +132,8 @@ def profile_of(case: Case) -> Profile:
 
 def qlora(case: Case, device: str) -> Record:
     """Train with a recipe: speed, memory beside the prediction, and useful FLOPs."""
-    profile, recipe = profile_of(case), recipes.RECIPES[case.recipe]
+    recipe = recipes.RECIPES[case.recipe]
+    profile = sized(profile_of(case), recipe)
     config = fit_plans.student_config(MODELS[profile.student])
     shape = fit.architecture(config)
     tokenizer = _tokenizer()
@@ -170,17 +171,23 @@ def setting(profile: Profile, args: Any, device: str) -> str:
     return ", ".join([*parts, device])
 
 
+def sized(profile: Profile, recipe: recipes.Recipe) -> Profile:
+    """The profile with the batch and the longest row of a recipe, by which a base is loaded and a peak predicted."""
+    changes, sizes = recipe.changes, profile.training
+    batch = changes.get("per_device_train_batch_size", sizes.batch_size)
+    longest = changes.get("max_length", sizes.max_length)
+    return replace(profile, training=replace(sizes, batch_size=batch, max_length=longest))
+
+
 def predicted(config: Any, profile: Profile, recipe: recipes.Recipe, lengths: list[int]) -> float:
     """Bytes at the peak of training, as `adaptlab train fit` predicts them for the batches of a recipe."""
-    changes = recipe.changes
-    longest = changes.get("max_length", profile.training.max_length)
-    batch = changes.get("per_device_train_batch_size", profile.training.batch_size)
-    if changes.get("packing"):
+    profile = sized(profile, recipe)
+    longest = profile.training.max_length
+    if recipe.changes.get("packing"):
         lengths = [longest] * max(1, math.ceil(sum(lengths) / longest))
-    elif "pad_to_multiple_of" in changes:
+    elif "pad_to_multiple_of" in recipe.changes:
         lengths = [longest] * len(lengths)
-    sizes = replace(profile.training, batch_size=batch, max_length=longest)
-    return sum(fit.predict(config, replace(profile, training=sizes), lengths=lengths).training.values())
+    return sum(fit.predict(config, profile, lengths=lengths).training.values())
 
 
 def _tokenizer() -> Any:
