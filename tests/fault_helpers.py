@@ -32,7 +32,7 @@ KEY = "a-key-of-this-test"
 QUOTE = "A ferry across the Saltmarket costs 3 crowns."
 SETUP = "from adaptlab import notebook\nlab = notebook.start('00Setup/00_Recap_and_Evidence')"
 PINS = ("pyproject.toml", "requirements.in", "requirements.txt", "requirements-demo.txt")
-NOTEBOOKS = tuple(name for name in sections.NOTEBOOKS if name[:2] not in ("00", "02"))
+NOTEBOOKS = tuple(name for name in sections.SERIES if name[:2] not in ("00", "02"))
 SOURCES = ("config.py", "adaptlab", "00Setup", "02SyntheticDataGen", "prebuilt/models", *NOTEBOOKS, *PINS)
 
 
