@@ -190,7 +190,7 @@ def cost_lines(spent: dict[str, Any] | None) -> list[str]:
         ]
         lines.append("")
     if spent["training"]:
-        lines.append(training_words(spent["training"], spent["device"]))
+        lines += [training_words(spent["training"], spent["device"]), ""]
     if spent["minutes"]:
         told = ", ".join(f"{name[:2]} {value:.1f}" for name, value in spent["minutes"].items())
         lines.append(f"Minutes of computing by section: {told}.")

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from config import ROOT, LabError, Settings
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
 SIDECAR_END = ".provenance.json"
+LEAST_KEY = 8  # characters; a shorter key, such as "none", stands in many files
 TEXT_ENDS = (".json", ".jsonl", ".csv", ".md", ".txt", ".yaml")
 
 
@@ -84,7 +86,7 @@ def verify_live(settings: Settings) -> list[str]:
             problems.append(f"{record.artifact} was put here by adaptlab checkpoint: compute it here first.")
         elif record.origin != "live":
             problems.append(f"{record.artifact} is {record.label}: compute its inputs here first.")
-    return problems + _chain(records) + _machine_paths(folder, list(records))
+    return problems + _chain(records) + _private(folder, list(records), _keys(settings))
 
 
 def verify_prebuilt(settings: Settings) -> list[str]:
@@ -112,7 +114,7 @@ def verify_folder(folder: Path, settings: Settings) -> list[str]:
         if known.required and known.file not in manifest.artifacts:
             problems.append(f"{folder / MANIFEST} lists no {known.file}: capture a complete run.")
     records = _records(folder, problems)
-    return list(dict.fromkeys(problems + _chain(records) + _machine_paths(folder, list(records))))
+    return list(dict.fromkeys(problems + _chain(records) + _private(folder, list(records), _keys(settings))))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -248,19 +250,28 @@ def _chain(records: dict[str, Provenance]) -> list[str]:
     ]
 
 
-def _machine_paths(folder: Path, names: list[str]) -> list[str]:
-    """Text files that mention a folder of this machine."""
+def _private(folder: Path, names: list[str], keys: Sequence[str]) -> list[str]:
+    """Files that hold one of the `keys`, and text files that mention a folder of this machine."""
     places = {ROOT, Path.home(), Path(tempfile.gettempdir())} - {Path(os.sep)}
     private = [f"{place}{os.sep}".encode() for place in places]
+    secrets = [key.encode() for key in keys if len(key) >= LEAST_KEY]
     problems = []
     for name in names:
         place = folder / name
         inside = [place / item for item in files_below(place)] if place.is_dir() else [place]
         for path in [*inside, sidecar_path(place)]:
-            data = path.read_bytes() if path.suffix in TEXT_ENDS else b""
-            if any(needle in data for needle in private):
+            data = path.read_bytes()
+            if any(secret in data for secret in secrets):
+                problems.append(f"{path.name} of {name} holds a key: remove it there and have the key replaced.")
+            elif path.suffix in TEXT_ENDS and any(needle in data for needle in private):
                 problems.append(f"{path.name} of {name} names a folder of this machine: keep such paths out.")
     return problems
+
+
+def _keys(settings: Settings) -> list[str]:
+    """The secrets that this process was given: no result may hold one."""
+    given = [settings.endpoint.key, *map(os.environ.get, ("LAB_SERVE_KEY", "HF_TOKEN"))]
+    return [key for key in given if key]
 
 
 def _has(folder: Path, name: str) -> bool:

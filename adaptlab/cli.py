@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         passes_on=True,
     )
     serving.add_argument("--port", type=_port, default=8000, help="port to listen on (8000)")
-    add(nouns, "run", "run the notebooks in order", run, passes_on=True)
+    add(nouns, "run", "run the notebooks in order", run, passes_on=True, example="--from 02 --to 04")
     return top
 
 

@@ -18,12 +18,13 @@ def add(
     group: Any, name: str, help_text: str, command: Command, passes_on: bool = False, example: str = ""
 ) -> argparse.ArgumentParser:
     """One command with the options that all have; `passes_on` hands the other arguments to the command."""
-    more = f"Further options: python -m adaptlab.{MODULES.get(name, name)} --help" if passes_on else None
+    such = f", such as {example}" if example else ""
+    more = f"Further options{such}: python -m adaptlab.{MODULES.get(name, name)} --help" if passes_on else None
     made: argparse.ArgumentParser = group.add_parser(
         name,
         help=help_text,
         description=help_text,
-        epilog=f"example: {example}" if example else more,
+        epilog=more or (f"example: {example}" if example else None),
         allow_abbrev=False,
     )
     made.add_argument("--profile", help=f"one of {', '.join(config.PROFILES)}; else LAB_PROFILE, else the hardware")

@@ -1,4 +1,4 @@
-"""The checks of the exercises in the long notebook of section 03, which compares trainings."""
+"""The checks of the exercises in the long notebooks, which compare trainings (section 03) and models (section 04)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from adaptlab import training_scores as scored
 from adaptlab.exercises import NotHere, NotYet, gentle, whole
+from adaptlab.stats import ALPHA
 
 CUSTOMERS = (1, 2, 10, 100)
 
@@ -53,3 +54,16 @@ def fewest_rows(answer: Any, rows: Mapping[str, int], outcomes: pd.DataFrame) ->
         f"with {number:,} of {rows[most]:,} rows no difference is detected; one that is too small for these questions "
         "may be there."
     )
+
+
+@gentle
+def pairs_compared(formula: Callable[[int, int], int], models: int, arms: int) -> str:
+    """How many paired tests compare each model with each other one in every arm, by the learner's formula."""
+    for count, ways in ((2, 1), (3, 1), (4, 2), (7, 3), (models, arms)):
+        mine, true = int(formula(count, ways)), math.comb(count, 2) * ways
+        if mine != true:
+            raise NotYet(f"{count} models and {ways} arms do not come to {mine}: who meets whom, and how often?")
+    tests = math.comb(models, 2) * arms
+    if not tests:
+        raise NotHere("fewer than two models were compared.")
+    return f"{tests} tests are read together, so Holm asks the smallest p to lie under {ALPHA / tests:.2g}."

@@ -30,7 +30,8 @@ ORIGINS = {"prebuilt": "replay of the prebuilt results", "live": "run on this ma
 
 TOP = """<style>
 .lab-nav { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 0.6rem; color: #1f2430; }
-.lab-nav a { color: #00558a; margin-right: 1rem; } .lab-nav ol { margin: 0.2rem 0; padding-left: 1.4rem; }
+.lab-nav a { color: #00558a; margin-right: 1rem; display: inline-block; }
+.lab-nav ol { margin: 0.2rem 0; padding-left: 1.4rem; }
 .lab-nav details { margin-top: 0.2rem; } .lab-nav summary { cursor: pointer; }
 .lab-nav [aria-current] { font-weight: 600; }
 @media print { .lab-nav { display: none; } }

@@ -11,8 +11,10 @@ import pytest
 from conftest import ROOT, clean_environ
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from adaptlab import exercise_cells, exercises, guide, kernel
-from adaptlab.sections import NOTEBOOKS
+import config
+from adaptlab import exercise_cells, exercises, exercises_trials, guide, kernel, training_scores
+from adaptlab.capture import has_results
+from adaptlab.sections import LONG, SERIES
 from config import LabError
 
 PARTS = {"exercise", "check", "solution"}
@@ -34,9 +36,12 @@ def said(cell: nbformat.NotebookNode) -> str:
     return output.data["text/plain"]
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", SERIES)
 def test_every_exercise_fails_as_committed_and_passes_with_its_solution(name: str, tmp_path: Path) -> None:
     """One kernel without PyTorch: the replay, then each exercise solved and checked, then put back and checked."""
+    shown = config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "prebuilt"})
+    if name in LONG and not has_results(shown, name.removesuffix(".ipynb")):
+        pytest.skip("nobody has captured this long notebook yet")
     for module in ("torch", "transformers"):
         (tmp_path / f"{module}.py").write_text(f"raise ImportError('{module} is not there in a replay')\n")
     found = exercise_cells.exercises(ROOT / name)
@@ -57,7 +62,7 @@ def test_every_exercise_fails_as_committed_and_passes_with_its_solution(name: st
         assert solved.startswith("Passed: "), (exercise.title, solved)
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", SERIES)
 def test_every_notebook_ends_with_a_knowledge_check_whose_answers_are_folded(name: str) -> None:
     asked = exercise_cells.knowledge(ROOT / name)
     assert 3 <= len(asked) <= 5
@@ -67,7 +72,7 @@ def test_every_notebook_ends_with_a_knowledge_check_whose_answers_are_folded(nam
     assert "knowledge" in cells[-2].metadata.get("tags", [])
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", SERIES)
 def test_no_solution_or_answer_lies_open(name: str) -> None:
     for cell in nbformat.read(ROOT / name, as_version=4).cells:
         if "solution" in cell.metadata.get("tags", []):
@@ -76,10 +81,8 @@ def test_no_solution_or_answer_lies_open(name: str) -> None:
 
 
 def test_the_guide_tells_the_facilitator_every_exercise_and_its_solution() -> None:
-    import config
-
     text = guide.markdown(config.settings({"LAB_PROFILE": "mini", "LAB_MODE": "auto"}))
-    for name in NOTEBOOKS:
+    for name in SERIES:
         for exercise in exercise_cells.exercises(ROOT / name):
             assert exercise.title in text and exercise.solution in text
 
@@ -198,6 +201,36 @@ def test_the_rung_is_the_cheapest_that_is_surely_above_or_none() -> None:
     assert exercises.cheapest_above("search", close).state == "not yet"
 
 
+COSTS = pd.DataFrame({"trial": ["QLoRA", "full"], "artifact (MB)": [1.5, 8.0]})
+
+
+def test_adapters_share_one_base_and_whole_models_do_not() -> None:
+    shared = exercises_trials.shared_base(lambda n, base, adapter: base + n * adapter, COSTS, "QLoRA", "full")
+    assert shared.state == "passed" and "158 MB with one base, and 800 MB with 100" in shared.words
+    for wrong in (lambda n, base, adapter: n * base, lambda n, base, adapter: n * (base + adapter), "none", raises):
+        assert exercises_trials.shared_base(wrong, COSTS, "QLoRA", "full").state == "not yet"
+    assert exercises_trials.shared_base(lambda *_: 1, COSTS, "QLoRA", "rank 2").state == "not here"
+
+
+def test_the_fewest_rows_are_those_that_cannot_be_told_from_all() -> None:
+    right = {"few": 5, "half": 28, "all": 30}
+    lines = [(name, training_scores.UNSEEN, str(n), n < k) for name, k in right.items() for n in range(40)]
+    outcomes = pd.DataFrame(lines, columns=training_scores.OUTCOMES)
+    rows = {"few": 20, "half": 100, "all": 200}
+    replies = {answer: exercises_trials.fewest_rows(answer, rows, outcomes) for answer in (0, 20, 100, 200, "x", True)}
+    assert {answer for answer, reply in replies.items() if reply.state == "passed"} == {100}
+    assert "no point of the curve has 0 rows" in replies[0].words and "detectably worse" in replies[20].words
+    assert "a smaller point" in replies[200].words
+
+
 def test_a_damaged_adapter_leaves_the_exercise_nothing_to_work_on(tmp_path: Path) -> None:
     (tmp_path / "adapter_model.safetensors").write_bytes(b"short")
     assert exercises.adapter_weights(lambda i, o, r: r * (i + o), tmp_path, 1).state == "not here"
+
+
+def test_pairs_are_counted_once_in_every_arm() -> None:
+    right = exercises_trials.pairs_compared(lambda models, arms: models * (models - 1) // 2 * arms, 5, 2)
+    assert right.state == "passed" and "20 tests" in right.words and "0.0025" in right.words
+    for wrong in (lambda models, arms: models * arms, lambda models, arms: models * (models - 1) * arms, 3, raises):
+        assert exercises_trials.pairs_compared(wrong, 5, 2).state == "not yet"
+    assert exercises_trials.pairs_compared(lambda m, a: m * (m - 1) // 2 * a, 1, 2).state == "not here"

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import subprocess
+import threading
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -36,6 +41,7 @@ HOMES = "|".join(("home/[a-z][a-z0-9_-]*/", "Users/[A-Z][A-Za-z0-9_]*/", "root/[
 MACHINE = re.compile(rf"(?<![\w.])(?:/(?:{HOMES})|[A-Z]:\\\\?Users\\)")
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 HTML_LINK = re.compile(r"\b(?:href|src)=\"([^\"]+)\"")
+HEAD = 20_000
 BINARY = {".safetensors", ".png", ".ico", ".pdf", ".docx", ".gz", ".zip"}
 
 
@@ -48,10 +54,11 @@ def tracked() -> list[Path]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Name and text of every tracked text file."""
+    """Name and text of every tracked file, notebooks' outputs and prebuilt results among them; of a binary its ends."""
     for path in tracked():
-        if path.suffix not in BINARY:
-            yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8", errors="replace")
+        data = path.read_bytes()
+        kept = data[:HEAD] + data[-HEAD:] if path.suffix in BINARY else data  # weights and pictures: where words can be
+        yield path.relative_to(ROOT).as_posix(), kept.decode("utf-8", errors="replace")
 
 
 def entropy(text: str) -> float:
@@ -148,6 +155,42 @@ def test_a_dead_link_is_found(tmp_path):
     assert dead(page, text, tmp_path) == ["b.md", "#three", "no.png"]
     (tmp_path / "b.md").write_text("# B")
     assert dead(page, "[x](b.md) [v](b.md#b) [u](../../etc)", tmp_path) == ["../../etc"]
+
+
+def gone(url: str, seconds: float = 20.0) -> str:
+    """Why a page of the web is not there any more; empty where it is, or where a server only turns programs away."""
+    request = urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0 (link check)"})
+    try:
+        urllib.request.urlopen(request, timeout=seconds).close()
+    except urllib.error.HTTPError as error:
+        return f"{url}: {error.code}" if error.code in (404, 410) else ""
+    except OSError as error:
+        return f"{url}: {error}"
+    return ""
+
+
+def test_a_page_that_is_gone_is_told_from_one_that_turns_programs_away(tmp_path):
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(int(self.path.strip("/")))
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = {code: gone(f"http://127.0.0.1:{server.server_port}/{code}") for code in (200, 403, 404, 410)}
+        server.shutdown()
+    assert [code for code, told in found.items() if told] == [404, 410]
+
+
+@pytest.mark.skipif(not os.environ.get("LAB_LINKS"), reason="asks the network: the weekly job does this")
+def test_every_link_to_the_web_leads_somewhere():
+    web = re.compile(r"https://[^\s)>\"'`\]]+")
+    found = {url.rstrip(".,;") for path, text in markdown() if path.suffix == ".md" for url in web.findall(text)}
+    asked = sorted(url for url in found if "example." not in url and "your_account" not in url)
+    assert asked and [told for told in map(gone, asked) if told] == []
 
 
 # ----------------------------------------------------------------------------------------------- project files
