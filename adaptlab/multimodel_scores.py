@@ -123,9 +123,23 @@ def _test(a: pd.Series, b: pd.Series) -> dict[str, Any]:
     return counts | {"difference": change.rate, "low": change.low, "high": change.high}
 
 
+NO_TESTS = [
+    "arm",
+    "a",
+    "b",
+    "n",
+    "only_a",
+    "only_b",
+    "p",
+    "difference",
+    "low",
+    "high",
+]  # columns where nothing is compared
+
+
 def _corrected(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The lines with Holm's p over all of them, and the verdicts that follow."""
-    table = pd.DataFrame(lines, columns=None if lines else ["n", "difference", "p"])
+    table = pd.DataFrame(lines, columns=None if lines else NO_TESTS)
     table["p (Holm)"] = holm(table["p"].tolist())
     table["verdict"] = [verdict(p, d) for p, d in zip(table["p (Holm)"], table["difference"], strict=True)]
     return table
