@@ -179,8 +179,13 @@ def _sided(match: re.Match[str]) -> str:
 
 def words_of(text: str) -> list[str]:
     """Comparable words: cleaned, without articles, lightly stemmed, numbers kept."""
+    return list(_words_of(text))
+
+
+@lru_cache(maxsize=100_000)  # the same few words come again and again: half of all scoring was this
+def _words_of(text: str) -> tuple[str, ...]:
     found = re.findall(r"\d*d\d+(?:[+-]\d+)?|[+-]?\d+(?:\.\d+)?|[^\W\d_]+(?:'s\b)?|%", _spell_dice(text))
-    return [_IRREGULAR.get(word, _IRREGULAR.get(stem(word), stem(word))) for word in found if word not in _ARTICLES]
+    return tuple(_IRREGULAR.get(word, _IRREGULAR.get(stem(word), stem(word))) for word in found if word not in _ARTICLES)
 
 
 def _spell_dice(text: str) -> str:

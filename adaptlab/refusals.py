@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from adaptlab.answers import FUNCTION_WORDS, any_of, clean, sentences_of, words_of
 from adaptlab.claims import HEDGE
@@ -99,9 +100,10 @@ _VERDICT = re.compile(r"^(?:yes|no)\s?[-.,:;!]")
 _CONDITION = re.compile(r"\b(?:when|whenever|if|unless|where)\b[^.,;:\n]*$")
 
 
-def refusals_in(sentence: str) -> list[re.Match[str]]:
+@lru_cache(maxsize=20_000)
+def refusals_in(sentence: str) -> tuple[re.Match[str], ...]:
     """Where a cleaned sentence declines; not where it only names a condition: "60 feet if nothing is stated"."""
-    return [match for match in REFUSALS.finditer(sentence) if not _CONDITION.search(sentence[: match.start()])]
+    return tuple(match for match in REFUSALS.finditer(sentence) if not _CONDITION.search(sentence[: match.start()]))
 
 
 def mentions_refusal(text: str) -> bool:

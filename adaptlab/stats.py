@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -92,6 +93,7 @@ def mcnemar_power(n: int, difference: float, discordant: float, alpha: float = A
     return power
 
 
+@lru_cache(maxsize=1000)
 def smallest_detectable(n: int, power: float = POWER, alpha: float = ALPHA, discordant: float = 0.3) -> float | None:
     """The smallest difference of two rates on the same `n` questions that exact McNemar finds with `power`.
 
