@@ -185,7 +185,8 @@ def words_of(text: str) -> list[str]:
 @lru_cache(maxsize=100_000)  # the same few words come again and again: half of all scoring was this
 def _words_of(text: str) -> tuple[str, ...]:
     found = re.findall(r"\d*d\d+(?:[+-]\d+)?|[+-]?\d+(?:\.\d+)?|[^\W\d_]+(?:'s\b)?|%", _spell_dice(text))
-    return tuple(_IRREGULAR.get(word, _IRREGULAR.get(stem(word), stem(word))) for word in found if word not in _ARTICLES)
+    kept = (word for word in found if word not in _ARTICLES)
+    return tuple(_IRREGULAR.get(word, _IRREGULAR.get(stem(word), stem(word))) for word in kept)
 
 
 def _spell_dice(text: str) -> str:

@@ -212,7 +212,7 @@ def test_memory_that_is_not_given_back_stops_the_comparison(monkeypatch):
     monkeypatch.setattr(multimodel, "SLACK", 16 * 2**20)
     with multimodel._measured("a tidy model"):
         pass
-    with pytest.raises(LabError, match=r"0\.[1-9] GB more are in use after an untidy model than before: end what holds"):
+    with pytest.raises(LabError, match=r"0\.[1-9] GB more are in use after an untidy model than before: end what"):
         with multimodel._measured("an untidy model"):
             held.append(bytearray(b"x" * 96 * 2**20))
 

@@ -42,7 +42,7 @@ from adaptlab.synthesis.flows import (
     own_flows,
     paraphrase_seeds,
 )
-from adaptlab.synthesis.mixing import Part, mix, mix_table
+from adaptlab.synthesis.mixing import Part, by_form, mix, mix_table, split, split_table
 from adaptlab.synthesis.pairs import Piece, parse_pairs
 from adaptlab.synthesis.quality import contaminated_texts, few_shot_texts, report as quality_report, screen
 from adaptlab.synthesis.rows import (
@@ -69,8 +69,11 @@ else:
 
 __all__ = [
     "Part",
+    "by_form",
     "mix",
     "mix_table",
+    "split",
+    "split_table",
     "few_shot_texts",
     "screen",
     "quality_report",
