@@ -87,6 +87,8 @@ def sdg_export(arguments: argparse.Namespace, _rest: list[str]) -> int:
     student, longest = lab.settings.student, lab.profile.training.max_length
     tokenizer = None if student.remote else verify_data.tokenizer_at_hand(student.location)
     rows, left = exports.fitting(rows, tokenizer, longest)
+    if arguments.replay or arguments.refusals:  # after what falls away, so that the shares are those of what is written
+        rows = _mixed(lab, rows, arguments, tokenizer)
     stratum = mixing.by_form(workbench.facts(lab, workbench.document(lab)))
     splits = mixing.split(rows, stratum=stratum, seed=lab.settings.seeds.training) if arguments.split else None
     splits = splits or {"train": rows}
@@ -147,18 +149,17 @@ def _of_run(lab: Lab, arguments: argparse.Namespace) -> tuple[pd.DataFrame, list
         raise LabError(f"{name} has no field {', '.join(missing)}: give a rows.jsonl that adaptlab sdg run wrote.")
     table = _checked(lab, rows, arguments)
     hashes = {path.name: files.sha256_path(path) for path in arguments.rows}
-    kept = _mixed(lab, synthesis.to_training_rows(table), arguments)
-    return table, kept, dataset_card.Origin({}, files=hashes), f"from {', '.join(hashes)}"
+    return table, synthesis.to_training_rows(table), dataset_card.Origin({}, files=hashes), f"from {', '.join(hashes)}"
 
 
-def _mixed(lab: Lab, rows: list[Row], arguments: argparse.Namespace) -> list[Row]:
+def _mixed(lab: Lab, rows: list[Row], arguments: argparse.Namespace, tokenizer: Any) -> list[Row]:
     """The rows with the stated shares of general ones, those that decline apart from the others."""
+    from adaptlab import exports
     from adaptlab.miniature import skills
     from adaptlab.synthesis import mixing
 
-    if not (arguments.replay or arguments.refusals):
-        return rows
-    declining, others = mixing.refusals_of(skills.replay_rows(4000, "replay"))
+    general, _ = exports.fitting(skills.replay_rows(4000, "replay"), tokenizer, lab.profile.training.max_length)
+    declining, others = mixing.refusals_of(general)
     parts = [mixing.Part("replay", others, arguments.replay), mixing.Part("refusals", declining, arguments.refusals)]
     return mixing.mix(rows, parts, seed=lab.settings.seeds.training)
 
