@@ -21,7 +21,14 @@ from adaptlab.miniature.forms import FORMS, entity_passage, table_passage
 from adaptlab.miniature.tokenizer import render
 from adaptlab.miniature.world import answer, new_entity, new_world
 
-SHIPPED = {"mini-granite": 8_000_000, "mini-teacher": 14_000_000}
+SHIPPED = {
+    "mini-granite": 8_000_000,
+    "mini-teacher": 14_000_000,
+    "mini-granite-s": 4_000_000,
+    "mini-qwen2": 6_000_000,
+    "mini-phi3": 5_000_000,
+}
+ALL_WEIGHTS = 34_000_000
 STUDENT = config.MODELS_DIR / "mini-granite"
 
 
@@ -147,8 +154,14 @@ def test_a_shipped_model_is_small_enough_and_has_a_card(name: str) -> None:
     assert "measured" in card.lower() and "seed" in card.lower()
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_model_is_a_granite_whose_multipliers_matter(name: str) -> None:
+def test_all_weights_together_are_small_and_every_miniature_is_there() -> None:
+    weights = sorted(config.MODELS_DIR.glob("*/*.safetensors"))
+    assert sum(path.stat().st_size for path in weights) <= ALL_WEIGHTS
+    assert {path.parent.name for path in weights} == set(SHIPPED) == {n for n in config.MODELS if n.startswith("mini-")}
+
+
+@pytest.mark.parametrize("name", ["mini-granite", "mini-granite-s", "mini-teacher"])
+def test_a_shipped_granite_is_one_whose_multipliers_matter(name: str) -> None:
     settings = json.loads((config.MODELS_DIR / name / "config.json").read_text("utf-8"))
     assert settings["architectures"] == ["GraniteForCausalLM"]
     assert settings["max_position_embeddings"] >= 1024
