@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from adaptlab.figures_style import MARKERS, PALETTE, canvas, error_bars, finish, name_ticks, percent_axis, plain
 
@@ -67,7 +68,7 @@ def trade_offs(
     models, arms = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["arm"]))
     colours = {model: style["color"] for model, style in _styles(models).items()}
     markers = {arm: style["marker"] for arm, style in _styles(arms).items()}
-    figure, axes = canvas(width=4.4 * len(panels), height=5.0, columns=len(panels))
+    figure, axes = canvas(width=4.4 * len(panels) + 1.8, height=4.6, columns=len(panels))
     for ax, (column, label) in zip(axes, panels.items(), strict=True):
         for model in models:
             part = table[table["model"] == model]
@@ -78,10 +79,13 @@ def trade_offs(
                 dot: dict[str, Any] = {"color": colours[model], "marker": markers[line["arm"]], "s": 48, "zorder": 3}
                 ax.scatter([line[column]], [line["rate"]], label="_arm", **dot)
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(label)
         percent_axis(ax)
     ink = [Line2D([], [], color=colours[model], linewidth=3, label=plain(model)) for model in models]
     shapes = [Line2D([], [], color="#333333", marker=markers[arm], linestyle="none", label=plain(arm)) for arm in arms]
-    figure.legend(handles=[*ink, *shapes], loc="outside upper left", ncols=len(arms), frameon=False, fontsize=9)
+    figure.legend(handles=[*ink, *shapes], loc="outside right center", frameon=False, fontsize=9)
     note = "log scales; bars: 95 % Wilson intervals; lines only tie the arms of a model"
     return finish(figure, title, "; ".join(part for part in (note, origin) if part))
