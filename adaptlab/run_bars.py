@@ -37,7 +37,7 @@ class Bars:
             self._show(step)
         elif time.monotonic() - self._spoke >= QUIET_SECONDS:
             self._spoke = time.monotonic()
-            print(f"  cell {cells.done} of {cells.total}{words(step)}", file=sys.stderr, flush=True)
+            print(f"  cell {cells.done} of {cells.total} of {self.title}{words(step)}", file=sys.stderr, flush=True)
 
     def _show(self, step: dict[str, Any] | None) -> None:
         """The inner bar: made, moved or taken away."""
@@ -47,7 +47,7 @@ class Bars:
         if step is None:
             return
         if self.inner is None:
-            self.inner = tqdm(total=step["total"], desc=step["desc"], leave=False, position=1, file=sys.stderr)
+            self.inner = tqdm(total=step["total"], desc=step["desc"], leave=False, file=sys.stderr)
             self.inner.start_t = time.time() - step["seconds"]
         self.inner.update(step["n"] - self.inner.n)
 

@@ -17,8 +17,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from tqdm import tqdm
 
 import config
 from adaptlab import committed, environment, kernel, report
@@ -35,6 +37,8 @@ from adaptlab.inert import inert
 from adaptlab.run_bars import Bars
 from adaptlab.sections import LONG, SERIES
 from config import LabError, Settings
+
+SIDE_BY_SIDE = 2  # replays at a time: most of each is one core's work
 
 
 class Terminated(KeyboardInterrupt):
@@ -66,14 +70,32 @@ def run_all(run: Run) -> list[report.Page]:
     """Execute the notebooks in order; stops at the first that fails, and always leaves a whole report behind."""
     pages = [report.Page(name, "", "not run", None) for name in run.notebooks]
     problem = ""
-    for number, name in enumerate(run.notebooks):
-        pages[number], problem = _long(run, number, name) if name in LONG else _run_one(run, number, name)
-        report.write_index(run.folder, heading(run.settings), pages, report.ladder(run.settings))
-        if problem:
-            break
+    with closing(_executed(run)) as executed:
+        for number, (page, problem) in enumerate(executed):
+            pages[number] = page
+            report.write_index(run.folder, heading(run.settings), pages, report.ladder(run.settings))
+            if problem:
+                break
     if problem:
         raise NotebookFailed(problem)
     return pages
+
+
+def _executed(run: Run) -> Generator[tuple[report.Page, str], None, None]:
+    """The page of each notebook and what is wrong with it, in order; replays need nothing of each other."""
+
+    def one(number: int, name: str) -> tuple[report.Page, str]:
+        return _long(run, number, name) if name in LONG else _run_one(run, number, name)
+
+    numbered = range(len(run.notebooks))
+    if run.settings.mode != "prebuilt" or len(numbered) == 1:
+        yield from map(one, numbered, run.notebooks)
+        return
+    pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+    try:
+        yield from pool.map(one, numbered, run.notebooks)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class NotebookFailed(Exception):
@@ -114,7 +136,7 @@ def _run_one(run: Run, number: int, name: str) -> tuple[report.Page, str]:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     title = f"{number + 1}/{len(run.notebooks)} {Path(name).stem}"
-    print(f"{title}: {kernel.code_cells(notebook)} code cells", file=sys.stderr, flush=True)
+    tqdm.write(f"{title}: {kernel.code_cells(notebook)} code cells", file=sys.stderr)
     started = time.monotonic()
     problem = ""
     try:
@@ -123,7 +145,7 @@ def _run_one(run: Run, number: int, name: str) -> tuple[report.Page, str]:
         problem = f"{name}, {error}"
     seconds = time.monotonic() - started
     if not problem:
-        print(f"  done in {seconds:.0f} s", file=sys.stderr, flush=True)
+        tqdm.write(f"  done in {seconds:.0f} s: {Path(name).stem}", file=sys.stderr)
         problem = _finished(run, name, original, notebook, seconds)
     page = _write_pages(run.folder, name, notebook)
     return report.Page(name, page, "failed" if problem else "done", seconds / 60, failed=bool(problem)), problem

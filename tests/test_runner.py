@@ -97,6 +97,32 @@ def test_a_notebook_runs_with_this_interpreter_profile_mode_and_document_in_a_sc
     assert Path(folder).is_relative_to(root) and not Path(folder).exists()
 
 
+MEETS = (  # fails where nobody else replays meanwhile
+    "import os, time\nfrom pathlib import Path\n"
+    "here = Path(os.environ['LAB_OUTPUTS'])\nhere.mkdir(exist_ok=True)\n(here / '{mine}').touch()\n"
+    "until = time.monotonic() + 60\n"
+    "while not (here / '{other}').exists():\n    assert time.monotonic() < until\n    time.sleep(0.05)"
+)
+
+
+def test_replays_run_side_by_side_and_are_told_in_order(tmp_path):
+    write(tmp_path, FIRST, MEETS.format(mine="first", other="second"))
+    write(tmp_path, SECOND, MEETS.format(mine="second", other="first"))
+    done = run(tmp_path, "--mode", "prebuilt", "--to", "01", "--json")
+    assert done.returncode == 0, done.stderr
+    told = [(page["name"], page["state"]) for page in json.loads(done.stdout)["notebooks"]]
+    assert told == [(FIRST, "done"), (SECOND, "done")]
+
+
+def test_a_replay_that_fails_ends_the_run_and_those_after_it_count_as_not_run(tmp_path):
+    write(tmp_path, FIRST, "raise ValueError('broken here')")
+    write(tmp_path, SECOND, "print('fine')")
+    done = run(tmp_path, "--mode", "prebuilt", "--to", "01")
+    assert done.returncode == 1 and "broken here" in done.stderr
+    page = (tmp_path / "live/mini/rules/replay/index.html").read_text("utf-8")
+    assert ">failed<" in page and page.count(">not run<") == 1
+
+
 def test_relative_paths_in_the_settings_mean_the_same_in_the_kernels(tmp_path):
     names = ("LAB_DOCUMENT", "LAB_BENCHMARK", "LAB_OUTPUTS", "LAB_PREBUILT")
     write(tmp_path, FIRST, f"import os\nfor name in {names}:\n    print(os.environ[name])")
