@@ -189,7 +189,7 @@ def test_an_answering_that_was_stopped_goes_on_with_what_has_no_answer_yet(famil
     lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert sorted((line["kind"], line["id"]) for line in lines) == sorted((p["kind"], p["id"]) for p in prompts)
     assert lines[0]["text"] == "kept" and all(0 < line["written"] <= 3 for line in lines)
-    assert len(cost["alone"][multimodel.RETRIEVED]) == 2 and cost["peak_bytes"] >= cost["left_bytes"] > 0
+    assert len(cost["alone"][multimodel.RETRIEVED]) == 2 and cost["peak_bytes"] >= cost["left_bytes"] >= 0
 
 
 @with_student
