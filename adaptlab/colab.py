@@ -125,7 +125,8 @@ def install(live: bool) -> None:
         pip_install([_pin("packaging")])
     wanted = unfit(live)
     if wanted:
-        print(f"Installing {', '.join(wanted)}; the image's {', '.join(_kept_here())} stay as they are.", flush=True)
+        kept = f"; the image's {', '.join(_kept_here())} stay as they are" if _kept_here() else ""
+        print(f"Installing {', '.join(wanted)}{kept}.", flush=True)
         before = _versions()
         pip_install([_pin(name) for name in wanted])
         still = unfit(live)
