@@ -182,7 +182,7 @@ def words_of(text: str) -> list[str]:
     return list(_words_of(text))
 
 
-@lru_cache(maxsize=100_000)  # the same few words come again and again: half of all scoring was this
+@lru_cache(maxsize=100_000)  # the same few words come again and again
 def _words_of(text: str) -> tuple[str, ...]:
     found = re.findall(r"\d*d\d+(?:[+-]\d+)?|[+-]?\d+(?:\.\d+)?|[^\W\d_]+(?:'s\b)?|%", _spell_dice(text))
     kept = (word for word in found if word not in _ARTICLES)

@@ -16,11 +16,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -60,6 +61,7 @@ class Run:
     check: bool = False
     write_outputs: bool = False
     full: bool = False
+    stopped: threading.Event = field(default_factory=threading.Event)  # ends the notebooks that still run
 
     def replays(self, name: str) -> bool:
         """Whether a notebook is shown as a replay within a run that computes the others."""
@@ -95,6 +97,7 @@ def _executed(run: Run) -> Generator[tuple[report.Page, str], None, None]:
     try:
         yield from pool.map(one, numbered, run.notebooks)
     finally:
+        run.stopped.set()  # Ctrl-C and a failure reach this thread only
         pool.shutdown(cancel_futures=True)
 
 
@@ -167,7 +170,13 @@ def _execute(run: Run, notebook: NotebookNode, title: str) -> None:
         folder = run.cwd or scratch / "work"
         folder.mkdir(parents=True, exist_ok=True)
         with Bars(title, kernel.code_cells(notebook), feed) as bars:
-            kernel.execute(notebook, folder, variables, bars)
+
+            def watch(cells: kernel.Cells) -> None:
+                if run.stopped.is_set():
+                    raise Terminated
+                bars(cells)
+
+            kernel.execute(notebook, folder, variables, watch)
 
 
 def _paths(settings: Settings) -> dict[str, str]:

@@ -195,6 +195,21 @@ def test_ctrl_c_stops_the_kernel_and_says_one_sentence(tmp_path, sent, code):
     assert list((tmp_path / "outputs").iterdir()) == []
 
 
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_stops_every_replay_that_runs(tmp_path, sent, code):
+    pids = [tmp_path / "first-pid", tmp_path / "second-pid"]
+    for name, file in zip((FIRST, SECOND), pids, strict=True):
+        write(tmp_path, name, f"import os, time\nopen({str(file)!r}, 'w').write(str(os.getpid()))\ntime.sleep(300)")
+    arguments = command(tmp_path, "--mode", "prebuilt", "--to", "01")
+    with subprocess.Popen(arguments, env=environment(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+        _until(lambda: all(file.exists() and file.read_text() for file in pids), 120)
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in errors
+    _until(lambda: not any(Path(f"/proc/{file.read_text()}").exists() for file in pids), 10)
+    assert list((tmp_path / "outputs").iterdir()) == []
+
+
 def _until(holds, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
