@@ -1,7 +1,8 @@
 """After training: an adapter merged into 16-bit weights and checked, and published only when asked to.
 
-The base is loaded again in 16 bits for the merge: merging into NF4 would quantise the result again. For GGUF, merge
-first and convert the merged folder (docs/after-training.md).
+An adapter is merged into 16-bit weights: merging into NF4 would quantise the result again. Where the base was in NF4
+while it trained, they hold the rounded values that it was trained beside (`base_weights`). For GGUF, merge first and
+convert the merged folder (docs/after-training.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adaptlab import files
+from adaptlab import base_weights, files
 from adaptlab.models import check_adapter
 from config import LabError
 
@@ -71,10 +72,8 @@ def merge(
     """
     from peft import PeftModel
 
-    from adaptlab.training import load_base
-
     check_adapter(Path(adapter_dir))
-    base, tokenizer = load_base(base_dir, dtype=dtype)
+    base, tokenizer = _base(base_dir, Path(adapter_dir), dtype)
     chats = [[{"role": "user", "content": text}] for text in probes]
     try:
         model: Any = PeftModel.from_pretrained(base, str(adapter_dir)).eval()
@@ -113,6 +112,19 @@ def push(folder: str | Path, repository: str, token: str, *, private: bool = Tru
         why = " ".join(str(error).split()).replace(token, "***")[:160]
         raise LabError(f"{repository} could not be uploaded ({why}): check the token and the network.") from None
     return f"{hub.endpoint}/{repository}"
+
+
+def _base(base_dir: str | Path, adapter: Path, dtype: str) -> tuple[Any, Any]:
+    """The base in `dtype`, with the values that the adapter was trained beside."""
+    import torch
+
+    from adaptlab.training import load_base
+
+    rounding = base_weights.noted(adapter)
+    if rounding is None:
+        return load_base(base_dir, dtype=dtype)
+    model, tokenizer = load_base(base_dir, dtype=dtype, quantization_config=rounding.config(getattr(torch, dtype)))
+    return base_weights.out_of_four_bits(model), tokenizer
 
 
 def _logits(model: Any, tokenizer: Any, chats: Sequence[Any]) -> torch.Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adaptlab import base_weights
 from adaptlab.memory import keep_freed_blocks
 from adaptlab.quiet import quiet_loading
 from config import MODELS, MODELS_DIR, ROOT, LabError, ModelSpec, Settings
@@ -85,16 +86,20 @@ def load(
     quantised: bool = False,
     *,
     merge: bool = True,
+    as_trained: bool = True,
 ) -> Loaded:
     """Load a model for inference: on the GPU, if there is one, in its spec's precision, else on the CPU in float32.
 
-    `quantised` loads it in NF4. An adapter is merged into the weights for speed where they are not quantised,
-    unless `merge` is false.
+    `quantised` loads it in NF4. An adapter is put on the weights that it was trained beside (`base_weights`), or on the
+    published ones where `as_trained` is false; it is merged into them for speed where they are not in 4 bits, unless
+    `merge` is false.
     """
     spec = find_spec(spec_or_name, settings)
     check_weights(spec)
+    rounding = None
     if adapter is not None:
         check_adapter(adapter)
+        rounding = base_weights.noted(adapter) if as_trained else None
     keep_freed_blocks()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -102,13 +107,15 @@ def load(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch_dtype(spec.precision, device)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "attn_implementation": "sdpa"}
-    if quantised:
-        options["quantization_config"] = nf4(dtype)
+    if quantised or rounding:
+        options["quantization_config"] = (rounding or base_weights.FourBits()).config(dtype)
     origin: dict[str, Any] = {"local_files_only": True} if spec.shipped else {"revision": spec.revision}
     try:
         tokenizer = AutoTokenizer.from_pretrained(spec.location, padding_side="left", **origin)
         with quiet_loading():
             model = AutoModelForCausalLM.from_pretrained(spec.location, **options, **origin)
+            if rounding and not quantised:
+                model = base_weights.out_of_four_bits(model)
     except Exception as error:  # every library below has its own exceptions for a file that cannot be read
         raise LabError(_cannot_load(spec, error)) from error
     if quantised and device == "cpu":
@@ -127,15 +134,6 @@ def torch_dtype(precision: str, device: str) -> torch.dtype:
     if device == "cpu":
         return torch.float32
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-
-
-def nf4(dtype: torch.dtype) -> Any:
-    """The 4-bit configuration of QLoRA: NF4 with double quantisation, computing in `dtype`."""
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
 
 
 def keep_cpu_weights_trainable(model: Any) -> int:

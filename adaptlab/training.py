@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from adaptlab import engines, files, memory
+from adaptlab import base_weights, engines, files, memory
 from adaptlab.precision import Machine, cuda_device, keep_adapter_in_float32, precision_for
 from adaptlab.quiet import quiet
 from adaptlab.schemas import Row
@@ -69,20 +69,14 @@ def load_base_nf4(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base model with its linear layers in 4 bits (NF4), and its tokenizer. `device` defaults to a GPU if any."""
     import torch
-    from transformers import BitsAndBytesConfig
 
     with quiet():  # bitsandbytes notes on import that a faster kernel could be downloaded
         import bitsandbytes as bnb
 
     device = device or (cuda_device() if torch.cuda.is_available() else "cpu")
-    quantised = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=getattr(torch, compute_dtype),
-        bnb_4bit_use_double_quant=device != "cpu",
-    )
+    rounding = base_weights.FourBits(double=device != "cpu").config(getattr(torch, compute_dtype))
     model, tokenizer = load_base(
-        model_dir, dtype=compute_dtype, device=device, revision=revision, quantization_config=quantised
+        model_dir, dtype=compute_dtype, device=device, revision=revision, quantization_config=rounding
     )
     for module in model.modules():
         if device == "cpu" and isinstance(module, bnb.nn.Linear4bit):
@@ -379,6 +373,7 @@ def _save_adapter(trainer: Any, result: TrainingResult) -> None:
         if config_path.is_file():
             config = {**json.loads(config_path.read_text("utf-8")), "base_model_name_or_path": base}
             files.atomic_write_json(config_path, config)
+        base_weights.note(trainer.model, folder)
         files.atomic_write_text(folder / "README.md", card(trainer, result, base))
         folder.chmod(0o755)
         files.replace_folder(folder, destination)

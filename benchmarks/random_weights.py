@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from adaptlab import memory, models
+from adaptlab import base_weights, memory, models
 from adaptlab.quiet import quiet
 
 
@@ -44,7 +44,7 @@ def _quantizer(model: Any, dtype: torch.dtype, device: str) -> Any:
     """transformers' own quantizer, after it has put its empty layers into `model`."""
     from transformers.quantizers import AutoHfQuantizer
 
-    settings = models.nf4(dtype)
+    settings = base_weights.FourBits().config(dtype)
     settings.bnb_4bit_use_double_quant = device != "cpu"
     with quiet():
         quantizer = AutoHfQuantizer.from_config(settings, pre_quantized=False)
