@@ -51,9 +51,7 @@ class Report:
 # ---------------------------------------------------------------------------------------------------- the whole
 
 
-def examine(
-    settings: Settings, seconds: float = SECONDS, names: Sequence[str] = SERIES, full: bool = False
-) -> Report:
+def examine(settings: Settings, seconds: float = SECONDS, names: Sequence[str] = SERIES, full: bool = False) -> Report:
     """Ask everything at once, at most `seconds` for what lies beyond this process, and judge the notebooks.
 
     With `full` the long notebooks are judged like the others, else as `make lab` treats them.

@@ -327,7 +327,7 @@ def predict(
     }
     window = min(profile.context_window, profile.training.max_length + profile.sampling.max_new_tokens)
     samples = profile.generation_batch
-    generation = {  # the lab answers with the adapter merged into unquantised weights
+    generation = {  # the lab answers with the adapter merged into whole weights
         "weights": float(shape.parameters * types.bytes),
         "cache": cache_bytes(shape, types, samples * window),
         "logits": float(samples * shape.vocabulary * 4),

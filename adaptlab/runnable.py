@@ -49,9 +49,7 @@ class Findings:
     lab: str = ""
 
 
-def judge(
-    settings: Settings, findings: Findings, names: Sequence[str] = SERIES, full: bool = False
-) -> list[Verdict]:
+def judge(settings: Settings, findings: Findings, names: Sequence[str] = SERIES, full: bool = False) -> list[Verdict]:
     """A verdict for each notebook, in order: a later one may read what an earlier one will have made.
 
     A long notebook is replayed or left out, as by `make lab`, unless `full` says that it is computed too.

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Method = Literal["none", "qlora", "lora", "full"]
 METHODS: tuple[Method, ...] = ("none", "qlora", "lora", "full")
 ALL_ROWS = "all rows"
+OWN_ROWS = "its own rows"
 FORMS: dict[PhrasingRole, str] = {"seen form": "seen forms", "unseen form": "unseen forms"}
 JOB, ROWS, VALIDATION, COST = "job.json", "rows.jsonl", "validation.jsonl", "cost.json"
 
@@ -137,12 +138,39 @@ def run(
         weights = lab.work_dir("training")
         cost = trained(lab, trial, seen, weights, progress)
         losses = [[line["step"], line["loss"]] for line in read_log(weights) if "loss" in line]
-    model = _generator(lab, trial, weights)
-    answers = [line for role in FORMS for line in _asked(lab, trial, model, asked, role, progress)]
+    said = answers(lab, trial, _generator(lab, trial, weights), asked, progress, skills, weights)
+    return {**said, "cost": cost, "losses": losses}
+
+
+def answers(
+    lab: Lab,
+    trial: Trial,
+    model: Any,
+    asked: Sequence[Question],
+    progress: Any,
+    skills: int = 100,
+    weights: Path | None = None,
+) -> dict[str, Any]:
+    """What `model`, a generator, answers to every question in both forms and to the skills' items, inside a step."""
+    found = [line for role in FORMS for line in _asked(lab, trial, model, asked, role, progress)]
     kept = ("skill", "item", "text", "right")
     verdicts = workbench.ask_skills(lab, weights, skills, progress, model) if skills else []
     told = [{name: verdict[name] for name in kept} for verdict in verdicts]
-    return {"trial": asdict(trial), "cost": cost, "losses": losses, "answers": answers, "skills": told}
+    return {"trial": asdict(trial), "cost": {}, "losses": [], "answers": found, "skills": told}
+
+
+def repeated(rows: Sequence[Row], model: Any, progress: Any, longest: int, most: int = 300) -> list[dict[str, Any]]:
+    """Whether `model` says to the first rows about the document, word for word, what it was trained to say."""
+    chosen = own_rows(rows)[:most]
+    with progress(total=len(chosen), desc="Rows of the training") as bar:
+        replies = model.generate(
+            [row.prompt for row in chosen], max_tokens=longest, seeds=0, on_item=lambda at, completions: bar.update(1)
+        )
+    said = [reply[0].text for reply in replies]
+    return [
+        {"skill": OWN_ROWS, "item": row.id, "text": text, "right": text.strip() == row.completion[-1].content.strip()}
+        for row, text in zip(chosen, said, strict=True)
+    ]
 
 
 def _generator(lab: Lab, trial: Trial, weights: Path | None) -> Any:

@@ -168,9 +168,7 @@ def _paper(root: Path, path: Path) -> Place:
 def _index(settings: Settings, talks: Sequence[Place], papers: Sequence[Place]) -> str:
     """The report's index with links to everything."""
     spent = report.minutes_by_notebook(settings)
-    rows = [
-        report.Page(place.title, place.file, "", spent.get(place.source.removesuffix(".ipynb"))) for place in talks
-    ]
+    rows = [report.Page(place.title, place.file, "", spent.get(place.source.removesuffix(".ipynb"))) for place in talks]
     documents = [report.Page(place.title, place.file, "", None) for place in papers]
     heading = f"{ORIGINS[settings.mode]}, profile {settings.profile.name}, document {settings.document_name}"
     return report.index_page(heading, rows, report.ladder(settings), documents)
