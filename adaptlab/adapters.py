@@ -1,8 +1,8 @@
 """After training: an adapter merged into 16-bit weights and checked, and published only when asked to.
 
-An adapter is merged into 16-bit weights: merging into NF4 would quantise the result again. Where the base was in NF4
-while it trained, they hold the rounded values that it was trained beside (`base_weights`). For GGUF, merge first and
-convert the merged folder (docs/after-training.md).
+An adapter is merged into 16-bit weights: merging into NF4 would quantise the result again. These are the published ones,
+or those that the adapter was trained beside (`base_weights`). For GGUF, merge first and convert the merged folder
+(docs/after-training.md).
 """
 
 from __future__ import annotations
@@ -64,8 +64,11 @@ def merge(
     *,
     dtype: str = "bfloat16",
     probes: Sequence[str] = PROBES,
+    as_trained: bool = False,
 ) -> MergeReport:
     """Write base and adapter as one model in `dtype` (safetensors), once its logits were found to be right.
+
+    `as_trained` merges into the base as it comes back out of 4 bits, where the adapter was trained beside that.
 
     Raises a LabError, and writes nothing, where the merged model misses more than a tenth of what the adapter changes:
     in few bits small changes of large weights are rounded away.
@@ -73,7 +76,7 @@ def merge(
     from peft import PeftModel
 
     check_adapter(Path(adapter_dir))
-    base, tokenizer = _base(base_dir, Path(adapter_dir), dtype)
+    base, tokenizer = _base(base_dir, base_weights.noted(adapter_dir) if as_trained else None, dtype)
     chats = [[{"role": "user", "content": text}] for text in probes]
     try:
         model: Any = PeftModel.from_pretrained(base, str(adapter_dir)).eval()
@@ -114,13 +117,12 @@ def push(folder: str | Path, repository: str, token: str, *, private: bool = Tru
     return f"{hub.endpoint}/{repository}"
 
 
-def _base(base_dir: str | Path, adapter: Path, dtype: str) -> tuple[Any, Any]:
-    """The base in `dtype`, with the values that the adapter was trained beside."""
+def _base(base_dir: str | Path, rounding: base_weights.FourBits | None, dtype: str) -> tuple[Any, Any]:
+    """The base in `dtype`, as it was published or as it comes back out of 4 bits."""
     import torch
 
     from adaptlab.training import load_base
 
-    rounding = base_weights.noted(adapter)
     if rounding is None:
         return load_base(base_dir, dtype=dtype)
     model, tokenizer = load_base(base_dir, dtype=dtype, quantization_config=rounding.config(getattr(torch, dtype)))

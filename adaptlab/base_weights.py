@@ -1,8 +1,8 @@
-"""Which weights an adapter was trained beside: noted in its folder, and made again where it answers.
+"""Which weights an adapter was trained beside: noted in its folder, and made again to answer or merge with them.
 
 QLoRA (Dettmers et al. 2023) computes with the base as it comes back out of 4 bits, and the adapter learns beside that
-rounding. It belongs to the rounded weights; on the published ones it is a little out of place. So a base is taken into
-NF4 and out again before such an adapter is put on it: whole weights, at full speed, and what was trained.
+rounding. Servers put it on the published weights. These are more exact, but not the ones it learned beside; which of
+the two is better has to be measured (`03ModelAdaptation/02_LoRA_QLoRA_Full.ipynb` does).
 """
 
 from __future__ import annotations

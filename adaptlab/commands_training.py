@@ -72,6 +72,9 @@ def _register_adapter(nouns: Any) -> None:
     merged.add_argument("adapter", type=Path, help="the adapter's folder")
     merged.add_argument("--out", required=True, type=Path, help="the folder to write")
     merged.add_argument("--base", help="a folder with weights or a hub name; else the profile's student")
+    merged.add_argument(
+        "--as-trained", action="store_true", help="merge into the base as it comes out of the 4 bits of the training"
+    )
     merged.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"], help="(bfloat16)")
     pushed = add(
         verbs,
@@ -193,7 +196,9 @@ def adapter_merge(arguments: argparse.Namespace, _rest: list[str]) -> int:
     from adaptlab import adapters
 
     base = arguments.base or config.settings(need_document=False).student.location
-    report = adapters.merge(base, arguments.adapter, arguments.out, dtype=arguments.dtype)
+    report = adapters.merge(
+        base, arguments.adapter, arguments.out, dtype=arguments.dtype, as_trained=arguments.as_trained
+    )
     show(arguments, report.as_dict(), f"{report}\nMerged into {arguments.out}.")
     return 0
 

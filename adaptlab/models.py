@@ -86,13 +86,13 @@ def load(
     quantised: bool = False,
     *,
     merge: bool = True,
-    as_trained: bool = True,
+    as_trained: bool = False,
 ) -> Loaded:
     """Load a model for inference: on the GPU, if there is one, in its spec's precision, else on the CPU in float32.
 
-    `quantised` loads it in NF4. An adapter is put on the weights that it was trained beside (`base_weights`), or on the
-    published ones where `as_trained` is false; it is merged into them for speed where they are not in 4 bits, unless
-    `merge` is false.
+    `quantised` loads it in NF4. An adapter is put on the published weights, as servers do it, or with `as_trained` on
+    those that it was trained beside (`base_weights`); it is merged into them for speed where they are not in 4 bits,
+    unless `merge` is false.
     """
     spec = find_spec(spec_or_name, settings)
     check_weights(spec)

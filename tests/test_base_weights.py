@@ -1,4 +1,4 @@
-"""An adapter answers on the weights that it was trained beside: those of the base once it has been in 4 bits."""
+"""An adapter on the weights that it was trained beside: those of the base once it has been in 4 bits."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_a_training_in_four_bits_notes_the_rounding_and_one_in_whole_weights_not
 def test_an_adapter_answers_merged_as_it_was_trained_and_not_as_on_the_published_weights(
     base: Path, beside_four_bits: Path
 ) -> None:
-    trained = with_adapter(base, beside_four_bits, quantised=True)
-    merged = with_adapter(base, beside_four_bits)
-    published = with_adapter(base, beside_four_bits, as_trained=False)
+    trained = with_adapter(base, beside_four_bits, quantised=True, as_trained=True)
+    merged = with_adapter(base, beside_four_bits, as_trained=True)
+    published = with_adapter(base, beside_four_bits)
     assert torch.allclose(merged, trained, atol=1e-3)
     assert (published - trained).abs().mean() > 20 * (merged - trained).abs().mean()
 
@@ -66,25 +66,28 @@ def test_the_loss_on_the_rows_is_the_trainings_own_beside_the_rounded_weights(
         loaded = models.load(base, adapter=beside_four_bits, **options)
         return mean_loss(loaded.model, loaded.tokenizer, ROWS[:8])
 
-    assert loss() == pytest.approx(loss(quantised=True), abs=1e-3)
-    assert loss() < loss(as_trained=False)
+    beside = loss(as_trained=True)
+    assert beside == pytest.approx(loss(quantised=True, as_trained=True), abs=1e-3)
+    assert beside < loss()
 
 
 def test_no_layer_is_left_in_four_bits_and_no_setting_says_so(base: Path, beside_four_bits: Path) -> None:
     from bitsandbytes.nn import Linear4bit
 
-    model = models.load(base, adapter=beside_four_bits).model
+    model = models.load(base, adapter=beside_four_bits, as_trained=True).model
     assert not any(isinstance(module, Linear4bit) for module in model.modules())
     assert getattr(model.config, "quantization_config", None) is None
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
 
 
-def test_a_merged_folder_holds_the_weights_that_were_trained(
-    base: Path, beside_four_bits: Path, tmp_path: Path
+@pytest.mark.parametrize("as_trained", [False, True])
+def test_a_merged_folder_holds_the_weights_that_were_asked_for(
+    base: Path, beside_four_bits: Path, tmp_path: Path, as_trained: bool
 ) -> None:
-    adapters.merge(base, beside_four_bits, tmp_path / "merged", dtype="float32")
+    adapters.merge(base, beside_four_bits, tmp_path / "merged", dtype="float32", as_trained=as_trained)
     found = logits(training.load_base(tmp_path / "merged")[0])
-    assert torch.allclose(found, with_adapter(base, beside_four_bits, quantised=True), atol=1e-3)
+    wanted, other = (with_adapter(base, beside_four_bits, as_trained=it) for it in (as_trained, not as_trained))
+    assert torch.allclose(found, wanted, atol=1e-3) and not torch.allclose(found, other, atol=1e-3)
 
 
 @pytest.mark.parametrize(("text", "fault"), [("{", "not JSON"), ('{"type": "int8"}', "field type")])
@@ -92,5 +95,5 @@ def test_a_note_that_cannot_be_read_is_one_sentence(base: Path, tmp_path: Path, 
     (tmp_path / "adapter_config.json").write_text("{}", "utf-8")
     (tmp_path / base_weights.FILE).write_text(text, "utf-8")
     with pytest.raises(LabError, match=fault) as told:
-        models.load(base, adapter=tmp_path)
+        models.load(base, adapter=tmp_path, as_trained=True)
     assert base_weights.FILE in str(told.value) and "\n" not in str(told.value)

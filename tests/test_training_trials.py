@@ -219,6 +219,32 @@ def test_the_base_is_asked_without_a_training(make_lab):
     assert result.data["cost"] == {} and result.data["losses"] == [] and len(result.data["answers"]) == 4
 
 
+class Parrot:
+    """Says one sentence to whatever it is asked, and counts how often that was."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence, self.asked = sentence, 0
+
+    def generate(self, chats, *, on_item, **options):
+        self.asked += len(chats)
+        replies = [[SimpleNamespace(text=self.sentence)] for _ in chats]
+        for number, reply in enumerate(replies):
+            on_item(number, reply)
+        return replies
+
+
+def test_rows_are_repeated_word_for_word_or_not_and_replay_is_left_out(make_lab):
+    parrot = Parrot(f" {ROWS[2].completion[0].content}\n")
+    found = trials.repeated(ROWS, parrot, make_lab(LAB_MODE="live").progress, 40, most=5)
+    assert [line["item"] for line in found] == [f"synthetic {i}" for i in range(5)] and parrot.asked == 5
+    assert [line["right"] for line in found] == [False, False, True, False, False]
+    scores = scored.rates(scored.outcomes([{**record("parrot", set()), "skills": found}], QUESTIONS))
+    line = scores.set_index("measure").loc[trials.OWN_ROWS]
+    assert (line.k, line.n) == (1, 5)
+    every = trials.repeated(ROWS, Parrot(""), make_lab(LAB_MODE="live").progress, 40)
+    assert len(every) == 40 and not any(line["right"] for line in every)
+
+
 def test_weights_in_four_bits_are_not_trained_themselves(tmp_path):
     plan = training.sft_config(MINI.training, tmp_path)
     with pytest.raises(LabError, match="Weights in 4 bits cannot be trained: give an adapter, or load the base unquan"):
