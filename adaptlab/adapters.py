@@ -1,7 +1,7 @@
 """After training: an adapter merged into 16-bit weights and checked, and published only when asked to.
 
-An adapter is merged into 16-bit weights: merging into NF4 would quantise the result again. These are the published ones,
-or those that the adapter was trained beside (`base_weights`). For GGUF, merge first and convert the merged folder
+An adapter is merged into 16-bit weights: merging into NF4 would quantise the result again. These are the published
+ones, or those that the adapter was trained beside (`base_weights`). For GGUF, merge first and convert the merged folder
 (docs/after-training.md).
 """
 
