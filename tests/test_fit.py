@@ -20,8 +20,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, Phi3Config, Qwen2Config, Qwen3Config
 
-from adaptlab import figures_training, fit, fit_plans, fit_report, training
-from adaptlab.models import nf4
+from adaptlab import base_weights, figures_training, fit, fit_plans, fit_report, training
 from adaptlab.precision import Machine, Precision
 from config import L4, L40S, MINI, MODELS, MODELS_DIR, ROOT, T4, LabError
 
@@ -120,7 +119,7 @@ def test_parameters_and_adapter_counted_without_memory_are_those_of_the_real_mod
 def test_the_weights_part_is_exactly_what_bitsandbytes_holds(double: bool) -> None:
     from transformers import AutoConfig
 
-    quantised = nf4(torch.float32)
+    quantised = base_weights.FourBits().config(torch.float32)
     quantised.bnb_4bit_use_double_quant = double
     model, _ = training.load_base(BASE, quantization_config=quantised)
     packed = constants = 0
