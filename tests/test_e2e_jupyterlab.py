@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nbformat
 import pytest
 from conftest import ROOT, clean_environ
@@ -85,6 +86,7 @@ def test_run_all_ends_without_an_error(driver, server: str, checkout: Path, tmp_
     _without_outputs(path)
     driver.get(f"{server}/lab/tree/{name}?token={TOKEN}&reset")
     until(lambda: _count(driver, '.jp-NotebookPanel [data-status="idle"]') > 0, seconds=300)
+    until(lambda: _settled(server), seconds=300)
     _click(driver, "Run", "Run All Cells")
     started = time.monotonic()
     until(lambda: not _waiting(driver, path), seconds=SECONDS[ASKED])
@@ -95,6 +97,18 @@ def test_run_all_ends_without_an_error(driver, server: str, checkout: Path, tmp_
     until(lambda: path.stat().st_mtime_ns != before, seconds=60)
     assert _faults(path) == []
     _click(driver, "Kernel", "Shut Down Kernel")
+
+
+def _settled(server: str) -> bool:
+    """Whether one kernel, the same for a while, is idle and connected: JupyterLab may start two and end one of them."""
+
+    def kernels() -> list[tuple[str, str]]:
+        found = httpx.get(f"{server}/api/kernels", params={"token": TOKEN}, timeout=30, trust_env=False).json()
+        return [(kernel["id"], kernel["execution_state"]) for kernel in found if kernel["connections"]]
+
+    before = kernels()
+    time.sleep(3)
+    return len(before) == 1 and before[0][1] == "idle" and kernels() == before
 
 
 def _without_outputs(path: Path) -> None:
