@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,11 +15,12 @@ from transformers import AutoTokenizer
 
 import config
 from adaptlab import prompts
-from adaptlab.miniature import architecture, attention, corpus, measure, phrasings, pretrain, skills
+from adaptlab.miniature import architecture, attention, corpus, measure, phrasings, phrasings_more, pretrain, skills
 from adaptlab.miniature.catalogue import KINDS
 from adaptlab.miniature.forms import FORMS, entity_passage, table_passage
 from adaptlab.miniature.tokenizer import render
 from adaptlab.miniature.world import answer, new_entity, new_world
+from adaptlab.retrieval import terms
 
 SHIPPED = {
     "mini-granite": 8_000_000,
@@ -60,16 +61,61 @@ def test_every_fact_of_a_passage_can_be_read_in_it(form: str) -> None:
 def test_every_attribute_has_trained_and_held_out_phrasings_that_differ() -> None:
     for kind in KINDS:
         for attribute in kind.attributes:
-            trained = {t.lower() for t in phrasings.SPECIFIC[kind.name, attribute.name]}
+            trained = {t.lower() for t in phrasings.WIDE[kind.name, attribute.name]}
             held_out = {t.lower() for t in phrasings.SPECIFIC_HELD_OUT[kind.name, attribute.name]}
             assert trained and held_out and not trained & held_out
     assert not {t.lower() for t in phrasings.GENERIC} & {t.lower() for t in phrasings.GENERIC_HELD_OUT}
 
 
+def _alike(one: str, other: str) -> float:
+    """The share of content words that two wordings have in common."""
+    a, b = (frozenset(terms(text.replace("{e}", "").replace("{E}", ""))) for text in (one, other))
+    return len(a & b) / max(1, len(a | b))
+
+
+def test_the_wider_wordings_come_near_to_no_held_out_one_and_to_no_unseen_question_of_the_benchmark() -> None:
+    lines = (json.loads(line) for line in (config.ROOT / "00Setup" / "benchmark.jsonl").read_text("utf-8").splitlines())
+    unseen = [p["text"] for line in lines for p in line["phrasings"] if p["role"] == "unseen form"]
+    facts = (config.DOCUMENT_FOLDER / "facts.jsonl").read_text("utf-8").splitlines()
+    for name in sorted({json.loads(line)["entity"] for line in facts}, key=len, reverse=True):
+        unseen = [text.replace(name, "{e}") for text in unseen]
+    assert len(unseen) > 100
+    for key, wordings in phrasings_more.MORE.items():
+        for wording in wordings:
+            near = [t for t in phrasings.SPECIFIC_HELD_OUT[key] if _alike(wording, t) >= 0.5]
+            near += [t for t in unseen if _alike(wording, t) >= 0.6]
+            assert not near, (key, wording, near)
+
+
+def test_the_rehearsal_of_the_prebuilt_training_rows_can_still_be_drawn() -> None:
+    stored = config.ROOT / "prebuilt" / "mini" / "the-sea-that-left" / "training_data.jsonl"
+    rows = [json.loads(line) for line in stored.read_text("utf-8").splitlines()]
+    drawn = {row.id: row for row in skills.replay_rows(4000, "replay")}
+    replay = [row for row in rows if row["source"].startswith("replay")]
+    assert len(replay) > 300
+    for row in replay:
+        again = drawn[row["id"]]
+        assert (row["prompt"][0]["content"], row["completion"][0]["content"]) == (
+            again.prompt[0].content,
+            again.completion[0].content,
+        )
+
+
+def test_the_mix_of_wider_wordings_asks_in_them() -> None:
+    texts = [text for c in islice(corpus.conversations("wording", 5), 300) for role, text in c if role == "user"]
+    narrow = [text for c in islice(corpus.conversations("student", 5), 300) for role, text in c if role == "user"]
+    known = tuple(t for own in phrasings.SPECIFIC.values() for t in own)
+    ends = {t.split("}")[1] for own in phrasings_more.MORE.values() for t in own}
+    rare = tuple(end for end in ends if len(end) > 15 and not any(t.endswith(end) for t in known))
+    wide, few = (sum(text.endswith(rare) for text in asked) for asked in (texts, narrow))
+    assert wide > 200 and wide > 20 * few
+
+
 def test_training_never_asks_in_a_held_out_phrasing() -> None:
     stems = [t.split("{")[0].strip().lower() for t in phrasings.GENERIC_HELD_OUT]
     stems = [stem for stem in stems if len(stem) > 12]
-    asked = [text.lower() for c in islice(corpus.conversations("trunk", 5), 400) for role, text in c if role == "user"]
+    both = chain.from_iterable(islice(corpus.conversations(mix, 5), 300) for mix in ("trunk", "wording"))
+    asked = [text.lower() for c in both for role, text in c if role == "user"]
     assert stems and not [stem for stem in stems for text in asked if text.startswith(stem)]
 
 

@@ -48,7 +48,8 @@ def _card(options: argparse.Namespace) -> None:
     from adaptlab.miniature.card import write
 
     measured = json.loads(options.measured.read_text("utf-8"))
-    stages = [
+    before = json.loads((options.after / "training.json").read_text("utf-8")) if options.after else []
+    stages = before + [
         {**json.loads((run / "stage.json").read_text("utf-8")), "tokens": _tokens_seen(run)} for run in options.runs
     ]
     print(write(options.folder, measured, stages))
@@ -100,6 +101,7 @@ def main() -> None:
     one.add_argument("folder", type=Path)
     one.add_argument("measured", type=Path, help="the file that `measure --json` wrote")
     one.add_argument("runs", type=Path, nargs="+", help="the folders of its training stages, in order")
+    one.add_argument("--after", type=Path, help="the shipped model's folder that the first of them started from")
     one.set_defaults(run=_card)
     options = parser.parse_args()
     options.run(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from adaptlab import prompts
@@ -26,6 +26,7 @@ MIXES = {
     "quoting": {"quote": 0.42, "drill": 0.40, "writing": 0.07, "closed": 0.08, "chat": 0.03},
     "long": {"reading": 0.45, "drill": 0.20, "quote": 0.05, "writing": 0.14, "closed": 0.11, "chat": 0.05},
     "student": {"reading": 0.58, "drill": 0.14, "closed": 0.20, "chat": 0.08},
+    "wording": {"reading": 0.52, "drill": 0.20, "closed": 0.20, "chat": 0.08},
     "teacher": {"writing": 0.45, "reading": 0.30, "drill": 0.12, "quote": 0.03, "closed": 0.05, "chat": 0.05},
     "names": {
         "writing": 0.50,
@@ -39,10 +40,16 @@ MIXES = {
 }
 
 
-def question(rng: random.Random, entity: Entity, attribute: str, held_out: bool = False) -> str:
+def question(
+    rng: random.Random,
+    entity: Entity,
+    attribute: str,
+    held_out: bool = False,
+    wordings: phrasings.Wordings = phrasings.SPECIFIC,
+) -> str:
     """One way of asking for an attribute; `held_out` draws from the phrasings no training ever sees."""
     key = (entity.kind.name, attribute)
-    own = (phrasings.SPECIFIC_HELD_OUT if held_out else phrasings.SPECIFIC).get(key, ())
+    own = (phrasings.SPECIFIC_HELD_OUT if held_out else wordings).get(key, ())
     if own and rng.random() < 0.45:
         return _asked(rng, rng.choice(own), entity, attribute, held_out)
     if held_out:
@@ -63,7 +70,7 @@ def asks_for(asked: str, entity: Entity, attribute: str) -> bool:
     key = (entity.kind.name, attribute)
     for lead in phrasings.LEADS:
         asked = asked.removeprefix(lead.format(e=entity.mention) + " ")
-    own = ((t, attribute) for t in phrasings.SPECIFIC.get(key, ()))
+    own = ((t, attribute) for t in phrasings.WIDE.get(key, ()))
     generic = ((t, called) for t in phrasings.GENERIC for called in (attribute, *synonyms.of(*key)))
     return any(
         asked == t.format(e=entity.mention, E=entity.mention_capitalised, a=called, al=called.lower())
@@ -91,15 +98,15 @@ def passage(world: World, form: str | None = None, entity: Entity | None = None)
     return entity_passage(rng, entity or new_entity(world), form)
 
 
-def _unanswerable(rng: random.Random, world: World, passages: list[Passage]) -> str:
+def _unanswerable(rng: random.Random, world: World, passages: list[Passage], wordings: phrasings.Wordings) -> str:
     """A question on these passages that none of them answers: an absent attribute, or an absent entity."""
     present = [fact[0] for p in passages for fact in p.facts]
     entity = rng.choice(present)
     missing = [a.name for a in entity.kind.attributes if a.name not in entity.values]
     if missing and rng.random() < 0.6:
-        return question(rng, entity, rng.choice(missing))
+        return question(rng, entity, rng.choice(missing), wordings=wordings)
     stranger = new_entity(world, entity.kind if rng.random() < 0.7 else None)
-    return question(rng, stranger, rng.choice(list(stranger.values)))
+    return question(rng, stranger, rng.choice(list(stranger.values)), wordings=wordings)
 
 
 def _shown(rng: random.Random, world: World, count: int) -> list[Passage]:
@@ -124,7 +131,12 @@ def _shared(facts: list[tuple[Entity, str]]) -> list[tuple[Entity, str]]:
     return [fact for fact in facts if counts[fact[1]] > 1]
 
 
-def reading(rng: random.Random, progress: float = 1.0, passages: int | None = None) -> Conversation:
+def reading(
+    rng: random.Random,
+    progress: float = 1.0,
+    passages: int | None = None,
+    wordings: phrasings.Wordings = phrasings.SPECIFIC,
+) -> Conversation:
     """Retrieved-style passages, then two to nine questions, over a quarter of which the passages do not answer."""
     world = new_world(rng.random())
     weights = [early + progress * (late - early) for early, late in zip(EARLY_PASSAGES, LATE_PASSAGES, strict=True)]
@@ -135,10 +147,10 @@ def reading(rng: random.Random, progress: float = 1.0, passages: int | None = No
     block = [(p.title, p.text) for p in shown]
     for turn in range(rng.randint(2, 9)):
         if rng.random() < UNANSWERABLE_SHARE:
-            asked, reply = _unanswerable(rng, world, shown), prompts.NOT_IN_PASSAGE
+            asked, reply = _unanswerable(rng, world, shown, wordings), prompts.NOT_IN_PASSAGE
         else:
             entity, attribute = rng.choice(confusable if confusable and rng.random() < 0.5 else facts)
-            asked, reply = question(rng, entity, attribute), answer(entity, attribute)
+            asked, reply = question(rng, entity, attribute, wordings=wordings), answer(entity, attribute)
         turns.append(("user", prompts.with_passages(asked, block) if turn == 0 else asked))
         turns.append(("assistant", reply))
     return turns
@@ -153,7 +165,7 @@ def _alike(rng: random.Random, world: World) -> list[Passage]:
     return [entity_passage(world.rng, e, forms[i % len(forms)]) for i, e in enumerate(entities)]
 
 
-def drill(rng: random.Random) -> Conversation:
+def drill(rng: random.Random, wordings: phrasings.Wordings = phrasings.SPECIFIC) -> Conversation:
     """Many questions on entries that are alike, where only the pair of name and attribute leads to the value.
 
     Reading over long contexts rests on that, and never learns it while an attribute alone is mostly enough.
@@ -165,9 +177,9 @@ def drill(rng: random.Random) -> Conversation:
     turns: Conversation = []
     for entity, attribute in rng.sample(facts, min(len(facts), rng.randint(5, 12))):
         if rng.random() < 0.1:
-            asked, reply = _unanswerable(rng, world, shown), prompts.NOT_IN_PASSAGE
+            asked, reply = _unanswerable(rng, world, shown, wordings), prompts.NOT_IN_PASSAGE
         else:
-            asked, reply = question(rng, entity, attribute), answer(entity, attribute)
+            asked, reply = question(rng, entity, attribute, wordings=wordings), answer(entity, attribute)
         turns += [("user", asked if turns else prompts.with_passages(asked, block)), ("assistant", reply)]
     return turns
 
@@ -224,13 +236,13 @@ def fixed_facts() -> tuple[tuple[Entity, str], ...]:
     return tuple(facts)
 
 
-def closed(rng: random.Random) -> Conversation:
+def closed(rng: random.Random, wordings: phrasings.Wordings = phrasings.SPECIFIC) -> Conversation:
     """One to three closed-book questions about the fixed books."""
     turns: Conversation = []
     for _ in range(rng.choice((1, 1, 2, 3))):
         entity, attribute = rng.choice(fixed_facts())
         turns += [
-            ("user", prompts.closed_book(question(rng, entity, attribute))),
+            ("user", prompts.closed_book(question(rng, entity, attribute, wordings=wordings))),
             ("assistant", answer(entity, attribute)),
         ]
     return turns
@@ -259,11 +271,9 @@ def copying(rng: random.Random) -> Conversation:
     return turns
 
 
-SHORT_MAKERS = {
+SHORT_MAKERS: dict[str, Callable[[random.Random], Conversation]] = {
     "quote": quote,
-    "drill": drill,
     "writing": writing,
-    "closed": closed,
     "chat": small_talk,
     "copy": copying,
 }
@@ -273,6 +283,12 @@ def conversations(mix: str, seed: int | str, progress: float = 1.0) -> Iterator[
     """An endless, reproducible stream in the proportions of `MIXES[mix]`; passages grow in number with `progress`."""
     rng = random.Random(f"{mix} {seed}")
     names, shares = zip(*MIXES[mix].items(), strict=True)
+    wordings = phrasings.WIDE if mix == "wording" else phrasings.SPECIFIC
+    makers = {
+        **SHORT_MAKERS,
+        "reading": lambda rng: reading(rng, progress, wordings=wordings),
+        "drill": lambda rng: drill(rng, wordings),
+        "closed": lambda rng: closed(rng, wordings),
+    }
     while True:
-        name = rng.choices(names, shares)[0]
-        yield reading(rng, progress) if name == "reading" else SHORT_MAKERS[name](rng)
+        yield makers[rng.choices(names, shares)[0]](rng)

@@ -8,8 +8,11 @@ training are in `phrasings_held_out.py` and can be imported from here too.
 from __future__ import annotations
 
 from adaptlab.miniature.phrasings_held_out import GENERIC_HELD_OUT, SPECIFIC_HELD_OUT
+from adaptlab.miniature.phrasings_more import MORE
 
-__all__ = ["GENERIC", "GENERIC_HELD_OUT", "LEADS", "QUOTE", "SPECIFIC", "SPECIFIC_HELD_OUT"]
+__all__ = ["GENERIC", "GENERIC_HELD_OUT", "LEADS", "QUOTE", "SPECIFIC", "SPECIFIC_HELD_OUT", "WIDE", "Wordings"]
+
+Wordings = dict[tuple[str, str], tuple[str, ...]]  # by kind and attribute
 
 GENERIC: tuple[str, ...] = (
     "What is the {a} of {e}?",
@@ -854,6 +857,8 @@ SPECIFIC: dict[tuple[str, str], tuple[str, ...]] = {
         "Suppose a hero falls under {e}; what has just happened to him?",
     ),
 }
+
+WIDE: Wordings = {key: (*own, *MORE[key]) for key, own in SPECIFIC.items()}
 
 # What a player says before asking.
 LEADS: tuple[str, ...] = (
