@@ -68,7 +68,8 @@ def merge(
 ) -> MergeReport:
     """Write base and adapter as one model in `dtype` (safetensors), once its logits were found to be right.
 
-    `as_trained` merges into the base as it comes back out of 4 bits, where the adapter was trained beside that.
+    `as_trained` merges into the base as it comes back out of 4 bits; an adapter that does not say that it was trained
+    beside one is a LabError.
 
     Raises a LabError, and writes nothing, where the merged model misses more than a tenth of what the adapter changes:
     in few bits small changes of large weights are rounded away.
@@ -76,7 +77,13 @@ def merge(
     from peft import PeftModel
 
     check_adapter(Path(adapter_dir))
-    base, tokenizer = _base(base_dir, base_weights.noted(adapter_dir) if as_trained else None, dtype)
+    rounding = base_weights.noted(adapter_dir) if as_trained else None
+    if as_trained and rounding is None:
+        raise LabError(
+            f"{Path(adapter_dir).name} has no {base_weights.FILE}: it was trained beside whole weights, or before "
+            "this was noted. Leave --as-trained away."
+        )
+    base, tokenizer = _base(base_dir, rounding, dtype)
     chats = [[{"role": "user", "content": text}] for text in probes]
     try:
         model: Any = PeftModel.from_pretrained(base, str(adapter_dir)).eval()

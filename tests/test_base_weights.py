@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def test_a_merged_folder_holds_the_weights_that_were_asked_for(
     found = logits(training.load_base(tmp_path / "merged")[0])
     wanted, other = (with_adapter(base, beside_four_bits, as_trained=it) for it in (as_trained, not as_trained))
     assert torch.allclose(found, wanted, atol=1e-3) and not torch.allclose(found, other, atol=1e-3)
+
+
+def test_an_adapter_that_notes_no_rounding_is_not_merged_as_trained(
+    base: Path, beside_four_bits: Path, tmp_path: Path
+) -> None:
+    silent = shutil.copytree(beside_four_bits, tmp_path / "silent")
+    (silent / base_weights.FILE).unlink()
+    with pytest.raises(LabError, match=r"silent has no base_weights\.json.*Leave --as-trained away"):
+        adapters.merge(base, silent, tmp_path / "merged", as_trained=True)
+    assert not (tmp_path / "merged").exists()
 
 
 @pytest.mark.parametrize(("text", "fault"), [("{", "not JSON"), ('{"type": "int8"}', "field type")])
