@@ -8,7 +8,6 @@ choice: choose by these questions, and look at the benchmark once.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -28,8 +27,10 @@ Line = tuple[str, str, int, int]  # arm, which questions, right answers, questio
 
 def rows_for_each_fact(path: Path) -> Counter[str]:
     """How many training rows state each fact."""
-    lines = path.read_text("utf-8").splitlines()
-    return Counter(fact for line in lines for fact in json.loads(line)["fact_ids"])
+    from adaptlab import benchmark
+    from adaptlab.schemas import Row
+
+    return Counter(fact for _, row in benchmark.read_records(path, Row) for fact in row.fact_ids)
 
 
 def lines_of(arm: str, questions: Sequence[Question], right: Sequence[bool], rows: Counter[str] | None) -> list[Line]:
@@ -70,7 +71,7 @@ def ask(base: str, adapter: Path, rows: Path, questions: Sequence[Question]) -> 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Ask and print the table; 0 when it was printed."""
+    """Ask and print the table; 0 when it was printed, 2 with one sentence where something is missing."""
     import config
     from adaptlab import benchmark, stats
 
@@ -82,8 +83,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="ask the first N questions only")
     options = parser.parse_args(argv)
     questions = benchmark.load_questions(QUESTIONS)[: options.limit]
+    try:
+        lines = ask(options.base, options.adapter, options.rows, questions)
+    except config.LabError as problem:
+        print(problem, file=sys.stderr)
+        return 2
     print(f"{'arm':20} {'questions':22} {'right':>9}  95 % interval")
-    for arm, which, k, n in ask(options.base, options.adapter, options.rows, questions):
+    for arm, which, k, n in lines:
         found = stats.wilson(k, n)
         print(f"{arm:20} {which:22} {k:4} / {n:<3}  {found.low:.0%} to {found.high:.0%}")
     return 0

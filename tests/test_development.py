@@ -47,3 +47,8 @@ def test_the_script_asks_the_prebuilt_adapter() -> None:
     assert done.returncode == 0, done.stderr
     assert "base and retrieval   all" in done.stdout and "adapter alone        all" in done.stdout
     assert " / 6 " in done.stdout and "training rows" in done.stdout
+
+
+def test_missing_rows_are_one_sentence(capsys) -> None:
+    assert development.main(["--rows", "gone.jsonl"]) == 2
+    assert capsys.readouterr().err == "gone.jsonl does not exist: give the path of a JSON Lines file.\n"
