@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from itertools import chain, islice
 from pathlib import Path
 from unittest.mock import patch
@@ -15,7 +16,17 @@ from transformers import AutoTokenizer
 
 import config
 from adaptlab import prompts
-from adaptlab.miniature import architecture, attention, corpus, measure, phrasings, phrasings_more, pretrain, skills
+from adaptlab.miniature import (
+    architecture,
+    attention,
+    corpus,
+    measure,
+    phrasings,
+    phrasings_more,
+    phrasings_spoken,
+    pretrain,
+    skills,
+)
 from adaptlab.miniature.catalogue import KINDS
 from adaptlab.miniature.forms import FORMS, entity_passage, table_passage
 from adaptlab.miniature.tokenizer import render
@@ -80,8 +91,8 @@ def test_the_wider_wordings_come_near_to_no_held_out_one_and_to_no_unseen_questi
     for name in sorted({json.loads(line)["entity"] for line in facts}, key=len, reverse=True):
         unseen = [text.replace(name, "{e}") for text in unseen]
     assert len(unseen) > 100
-    for key, wordings in phrasings_more.MORE.items():
-        for wording in wordings:
+    for key, known in phrasings.SPECIFIC.items():
+        for wording in set(phrasings.WIDE[key]) - set(known):
             near = [t for t in phrasings.SPECIFIC_HELD_OUT[key] if _alike(wording, t) >= 0.5]
             near += [t for t in unseen if _alike(wording, t) >= 0.6]
             assert not near, (key, wording, near)
@@ -105,10 +116,24 @@ def test_the_mix_of_wider_wordings_asks_in_them() -> None:
     texts = [text for c in islice(corpus.conversations("wording", 5), 300) for role, text in c if role == "user"]
     narrow = [text for c in islice(corpus.conversations("student", 5), 300) for role, text in c if role == "user"]
     known = tuple(t for own in phrasings.SPECIFIC.values() for t in own)
-    ends = {t.split("}")[1] for own in phrasings_more.MORE.values() for t in own}
+    wider = (phrasings_more.MORE, phrasings_spoken.SPOKEN)
+    ends = {t.split("}")[1] for one in wider for own in one.values() for t in own}
     rare = tuple(end for end in ends if len(end) > 15 and not any(t.endswith(end) for t in known))
     wide, few = (sum(text.endswith(rare) for text in asked) for asked in (texts, narrow))
     assert wide > 200 and wide > 20 * few
+
+
+def test_the_mix_of_wider_wordings_mentions_an_entity_as_players_do() -> None:
+    rng, entity = random.Random(2), new_entity(new_world("mentions"), next(k for k in KINDS if k.name == "monster"))
+    attribute = next(iter(entity.values))
+    wide = [corpus.question(rng, entity, attribute, wordings=phrasings.WIDE).lower() for _ in range(400)]
+    narrow = [corpus.question(rng, entity, attribute).lower() for _ in range(400)]
+    name = entity.name.lower()
+    assert all(name in asked for asked in wide + narrow)
+    for which in ("the", "our", "my", "this", "that"):
+        assert any(f"{which} {name}" in asked for asked in wide)
+    assert any(re.search(rf"\ban? {name}", asked) for asked in wide)
+    assert all(f"the {name}" in asked for asked in narrow)
 
 
 def test_training_never_asks_in_a_held_out_phrasing() -> None:

@@ -50,16 +50,27 @@ def question(
     """One way of asking for an attribute; `held_out` draws from the phrasings no training ever sees."""
     key = (entity.kind.name, attribute)
     own = (phrasings.SPECIFIC_HELD_OUT if held_out else wordings).get(key, ())
-    if own and rng.random() < 0.45:
-        return _asked(rng, rng.choice(own), entity, attribute, held_out)
+    wide = wordings is not phrasings.SPECIFIC
+    if own and rng.random() < (0.7 if wide else 0.45):
+        return _asked(rng, rng.choice(own), entity, attribute, held_out, wide)
     if held_out:
         return _asked(rng, rng.choice(phrasings.GENERIC_HELD_OUT), entity, attribute, held_out)
     called = rng.choice(synonyms.of(*key)) if rng.random() < 0.5 else attribute
-    return _asked(rng, rng.choice(phrasings.GENERIC), entity, called, held_out)
+    return _asked(rng, rng.choice(phrasings.GENERIC), entity, called, held_out, wide)
 
 
-def _asked(rng: random.Random, template: str, entity: Entity, called: str, held_out: bool) -> str:
-    asked = template.format(e=entity.mention, E=entity.mention_capitalised, a=called, al=called.lower())
+def _mentioned(rng: random.Random, entity: Entity) -> str:
+    """The entity as a player mentions it: what has an article at all is not always "the" one."""
+    if not entity.mention.startswith("the "):
+        return entity.mention
+    article = "an" if entity.name[0] in "AEIOU" else "a"
+    which = rng.choices(("the", article, "our", "my", "this", "that"), (0.5, 0.25, 0.08, 0.07, 0.05, 0.05))[0]
+    return f"{which} {entity.name}"
+
+
+def _asked(rng: random.Random, template: str, entity: Entity, called: str, held_out: bool, wide: bool = False) -> str:
+    mention = _mentioned(rng, entity) if wide else entity.mention
+    asked = template.format(e=mention, E=mention[0].upper() + mention[1:], a=called, al=called.lower())
     if held_out or rng.random() > 0.15:
         return asked
     return rng.choice(phrasings.LEADS).format(e=entity.mention) + " " + asked

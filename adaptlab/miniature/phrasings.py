@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from adaptlab.miniature.phrasings_held_out import GENERIC_HELD_OUT, SPECIFIC_HELD_OUT
 from adaptlab.miniature.phrasings_more import MORE
+from adaptlab.miniature.phrasings_spoken import SPOKEN
 
 __all__ = ["GENERIC", "GENERIC_HELD_OUT", "LEADS", "QUOTE", "SPECIFIC", "SPECIFIC_HELD_OUT", "WIDE", "Wordings"]
 
@@ -858,7 +859,7 @@ SPECIFIC: dict[tuple[str, str], tuple[str, ...]] = {
     ),
 }
 
-WIDE: Wordings = {key: (*own, *MORE[key]) for key, own in SPECIFIC.items()}
+WIDE: Wordings = {key: (*own, *MORE[key], *SPOKEN[key]) for key, own in SPECIFIC.items()}
 
 # What a player says before asking.
 LEADS: tuple[str, ...] = (

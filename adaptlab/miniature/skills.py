@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from adaptlab import prompts
-from adaptlab.miniature import chat, corpus
+from adaptlab.miniature import chat, corpus, phrasings
 from adaptlab.miniature.forms import FORMS, Passage, entity_passage, noise_passage, table_passage
 from adaptlab.miniature.world import Entity, World, new_entity, new_world
 from adaptlab.retrieval import Index
@@ -166,8 +166,8 @@ def replay_rows(count: int, seed: str) -> list[Row]:
     """
     rng = random.Random(seed)
     makers = {
-        "reading": lambda: corpus.reading(rng, progress=0.2),
-        "closed": lambda: corpus.closed(rng),
+        "reading": lambda: corpus.reading(rng, progress=0.2, wordings=phrasings.WIDE),
+        "closed": lambda: corpus.closed(rng, phrasings.WIDE),
         "chat": lambda: corpus.small_talk(rng),
     }
     rows = []
