@@ -97,7 +97,11 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """One training run; `optimizer` is a name that transformers knows, `max_length` is in tokens."""
+    """One training run; `optimizer` is a name that transformers knows, `max_length` is in tokens.
+
+    `replay_share` counts replay tokens for each token about the document: replay rows hold passages and are longer.
+    A fact with fewer rows than `least_rows` has them repeated up to that number.
+    """
 
     epochs: float
     batch_size: int
@@ -108,7 +112,8 @@ class TrainingSettings:
     warmup: float = 0.03
     scheduler: str = "cosine"
     packing: bool = False
-    replay_share: float = 0.5
+    replay_share: float = 1.0
+    least_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,14 +144,12 @@ class Profile:
     sampling: SamplingSettings
     generation_batch: int
     context_window: int
-    sequence_length: int
     chunk_chars: int
     chunk_overlap: int
     part_chars: int | None
     table_rows: int | None = None
     reply_tokens: int = 960  # the longest reply of a teacher that writes rows
     retrieval_k: int = 4
-    retriever: str = "bm25"
     flow: str = "stellar-peak-605"  # SDG Hub's "Document Based Knowledge Tuning" flow; or one of the lab's, by its name
     needs_gpu: bool = True
     offline: bool = False
@@ -157,11 +160,6 @@ class Profile:
     # Without an endpoint the student's own base is teacher and judge; a step's models are in its key by themselves.
     teaches_itself: bool = field(default=False, metadata=NOT_IN_KEYS)
 
-    @property
-    def replay_share(self) -> float:
-        """Replay rows for each synthetic row, which protect the skills the student already has."""
-        return self.training.replay_share
-
 
 MINI = Profile(
     name="mini",
@@ -171,20 +169,20 @@ MINI = Profile(
     judge="mini-teacher",
     precision="fp32",
     quantisation="nf4",
-    lora=LoraSettings(),
+    lora=LoraSettings(r=64, alpha=128),  # a model this small has little room for facts in fewer directions
     training=TrainingSettings(
-        epochs=6,
+        epochs=4,
         batch_size=16,
         gradient_accumulation=1,
         learning_rate=2e-3,
         optimizer="adamw_torch",
         max_length=768,
-        replay_share=0.35,
+        replay_share=1.8,
+        least_rows=5,
     ),
     sampling=SamplingSettings(),
     generation_batch=64,
     context_window=1536,
-    sequence_length=512,
     chunk_chars=800,
     chunk_overlap=0,
     part_chars=60_000,
@@ -213,7 +211,6 @@ T4 = Profile(
     sampling=SamplingSettings(max_new_tokens=256),
     generation_batch=16,
     context_window=4096,
-    sequence_length=512,
     chunk_chars=1200,
     chunk_overlap=100,
     part_chars=None,
@@ -236,7 +233,6 @@ L4 = Profile(
     sampling=SamplingSettings(max_new_tokens=256),
     generation_batch=16,
     context_window=8192,
-    sequence_length=1024,
     chunk_chars=1600,
     chunk_overlap=160,
     part_chars=None,
@@ -248,7 +244,6 @@ L40S = replace(
     hardware="one NVIDIA L40S with 48 GB, or larger",
     training=replace(L4.training, batch_size=16, gradient_accumulation=1, max_length=2048),
     generation_batch=64,
-    sequence_length=2048,
 )
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (MINI, T4, L4, L40S)}
 

@@ -17,7 +17,7 @@ from adaptlab import child, files, workbench
 from adaptlab.evaluation import run_arm
 from adaptlab.schemas import Arm, Generation, PhrasingRole, Question, Row
 from adaptlab.synthesis import Part, mix
-from adaptlab.synthesis.mixing import SIZES, Subset, learning_curve
+from adaptlab.synthesis.mixing import SIZES, Subset, distinct, learning_curve
 from config import LabError, Profile, TrainingSettings
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def own_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def curve(rows: Sequence[Row], seed: int, sizes: Sequence[int] = SIZES) -> dict[str, Subset]:
-    """The points of the learning curve by name: nested subsets of whole facts, the last with all rows."""
-    return {subset.name: subset for subset in learning_curve(own_rows(rows), sizes, seed=seed)}
+    """The points of the learning curve by name: nested subsets of whole facts, the last with all rows; no copies."""
+    return {subset.name: subset for subset in learning_curve(distinct(own_rows(rows)), sizes, seed=seed)}
 
 
-def rows_of(trial: Trial, rows: Sequence[Row], share: float, seed: int) -> list[Row]:
-    """What a trial trains on, out of the mixed training rows; of a subset, `share` of it in replay rows comes along."""
+def rows_of(trial: Trial, rows: Sequence[Row], seed: int) -> list[Row]:
+    """What a trial trains on, out of the mixed rows; a subset brings its copies and as large a share of the replay."""
     if trial.method == "none":
         return []
     if trial.subset == ALL_ROWS:
@@ -95,9 +95,12 @@ def rows_of(trial: Trial, rows: Sequence[Row], share: float, seed: int) -> list[
     points = curve(rows, seed)
     if trial.subset not in points:
         raise LabError(f"There is no subset {trial.subset!r}: choose one of {', '.join(points)}.")
+    chosen = {row.id for row in points[trial.subset].rows}
+    own = [row for row in own_rows(rows) if row.generator.get("copy_of", row.id) in chosen]
     replay = [row for row in rows if row.source.startswith("replay")]
+    share = len(replay) / max(1, len(own_rows(rows)))
     parts = [Part("replay", replay, share)] if trial.replay and replay else []
-    return mix(points[trial.subset].rows, parts, seed=seed)
+    return mix(own, parts, seed=seed)
 
 
 def plan(trials: Sequence[Trial], rows: Sequence[Row], profile: Profile, seed: int) -> pd.DataFrame:
@@ -112,14 +115,15 @@ def plan(trials: Sequence[Trial], rows: Sequence[Row], profile: Profile, seed: i
     for trial in trials:
         if trial.method == "none":
             continue
-        seen = rows_of(trial, rows, profile.replay_share, seed)
+        seen = rows_of(trial, rows, seed)
         training = trial.profile(profile, len(seen)).training
         steps = workbench.training_steps(len(seen), training)
-        own = len(own_rows(seen))
+        own = own_rows(seen)
+        single = len(distinct(own))
+        counts = (single, len(own) - single, len(seen) - len(own))
         rank = "all weights" if trial.method == "full" else str(trial.rank)
-        rate = training.learning_rate
-        lines.append((trial.name, trial.method, rank, own, len(seen) - own, training.epochs, f"{rate:g}", steps))
-    columns = ["trial", "method", "rank", "rows", "replay rows", "epochs", "learning rate", "steps"]
+        lines.append((trial.name, trial.method, rank, *counts, training.epochs, f"{training.learning_rate:g}", steps))
+    columns = ["trial", "method", "rank", "rows", "copies", "replay rows", "epochs", "learning rate", "steps"]
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -130,7 +134,7 @@ def run(
     lab: Lab, trial: Trial, rows: Sequence[Row], asked: Sequence[Question], progress: Any, skills: int = 100
 ) -> dict[str, Any]:
     """Train and ask one trial, inside a step: what it cost, its losses, and every answer (raw, unscored)."""
-    seen = rows_of(trial, rows, lab.profile.replay_share, lab.settings.seeds.training)
+    seen = rows_of(trial, rows, lab.settings.seeds.training)
     cost: dict[str, Any] = {}
     losses: list[list[float]] = []
     weights: Path | None = None
@@ -161,7 +165,7 @@ def answers(
 
 def repeated(rows: Sequence[Row], model: Any, progress: Any, longest: int, most: int = 300) -> list[dict[str, Any]]:
     """Whether `model` says to the first rows about the document, word for word, what it was trained to say."""
-    chosen = own_rows(rows)[:most]
+    chosen = distinct(own_rows(rows))[:most]
     with progress(total=len(chosen), desc="Rows of the training") as bar:
         replies = model.generate(
             [row.prompt for row in chosen], max_tokens=longest, seeds=0, on_item=lambda at, completions: bar.update(1)

@@ -45,9 +45,10 @@ def test_import_survives_wrong_values_in_the_environment():
 
 def test_every_profile_is_frozen_and_names_known_models():
     assert set(config.PROFILES) == {"mini", "t4", "l4", "l40s"}
-    for profile in config.PROFILES.values():
+    for name, profile in config.PROFILES.items():
         assert {profile.student, profile.teacher, profile.judge} <= set(config.MODELS)
-        assert profile.lora.r == 16 and profile.sampling.counts == (1, 2, 4, 8, 16) and profile.retrieval_k in (3, 4)
+        assert profile.lora.r == (64 if name == "mini" else 16) and profile.lora.alpha == 2 * profile.lora.r
+        assert profile.sampling.counts == (1, 2, 4, 8, 16) and profile.retrieval_k in (3, 4)
         with pytest.raises(dataclasses.FrozenInstanceError):
             profile.name = "other"  # type: ignore[misc]
 

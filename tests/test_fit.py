@@ -268,7 +268,7 @@ def test_a_plan_of_own_rows_stands_beside_the_gpu_profiles_and_survives_being_st
     assert found[0]["tokens"] <= 20 * longest * MINI.training.epochs and found[1]["tokens"] == 20 * 512 * 3
     table = fit_plans.table(found).set_index("profile")
     assert list(table["fits"]) == ["yes"] * 4 and table.loc["l4", "student"] == "granite-3.2-8b-instruct"
-    larger = replace(MINI, lora=replace(MINI.lora, r=32))
+    larger = replace(MINI, lora=replace(MINI.lora, r=2 * MINI.lora.r))
     assert fit_plans.plans(larger, rows)[0]["trained"] == 2 * found[0]["trained"]
 
 

@@ -55,6 +55,19 @@ def tokenizer():
 # ------------------------------------------------------------------------------------------------------- mixing
 
 
+def test_thin_facts_have_their_rows_repeated_and_others_stay_as_they_are() -> None:
+    thin, twice, none = row("a", "One?", facts=("f",)), row("b", "Two?", facts=("g",)), row("n", "Nothing?")
+    rows = [thin, twice, row("c", "Again two?", facts=("g",)), none]
+    made = mixing.repeated(rows, 3)
+    assert [item.id for item in made] == ["a", "a-again1", "a-again2", "b", "b-again1", "c", "n"]
+    assert {item.prompt[0].content for item in made if item.id.startswith("a")} == {"One?"}
+    assert sorted(item.id for item in mixing.repeated(shuffled(rows), 3)) == sorted(item.id for item in made)
+    assert mixing.distinct(made) == rows and made[1].generator == {"copy_of": "a"}
+    assert mixing.repeated(rows, 0) == mixing.repeated(rows, 1) == rows
+    with pytest.raises(LabError, match="Each fact is to have -1 rows at least: give a number from 0 on."):
+        mixing.repeated(rows, -1)
+
+
 def test_a_mix_in_rows_has_the_stated_share_and_depends_on_seed_alone(own, replay):
     parts = [mixing.Part("replay", replay, 0.25)]
     made = mixing.mix(own, parts, seed=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 
 from adaptlab import figures_trials, stats, training, training_scores as scored, training_trials as trials
 from adaptlab.schemas import Message, Phrasing, Question, Row
+from adaptlab.synthesis import mixing
 from adaptlab.training_trials import Trial
 from config import MINI, MODELS_DIR, ROOT, LabError
 
@@ -51,7 +53,7 @@ QUESTIONS = [
 
 
 def test_only_what_a_trial_names_differs_from_the_profile():
-    same = Trial("QLoRA", epochs=MINI.training.epochs).profile(MINI, 100)
+    same = Trial("QLoRA", rank=MINI.lora.r, epochs=MINI.training.epochs).profile(MINI, 100)
     assert same == replace(MINI, engine="plain")
     small = Trial("rank 2", rank=2, epochs=MINI.training.epochs).profile(MINI, 100)
     assert (small.lora.r, small.lora.alpha) == (2, 4) and small.training == same.training
@@ -80,16 +82,26 @@ def test_a_wrong_trial_is_one_sentence(trial, words):
 
 
 def test_the_rows_of_a_trial_are_the_mix_the_rows_alone_or_a_nested_subset_with_its_share():
-    assert trials.rows_of(Trial("all"), ROWS, 0.35, 0) == ROWS
-    assert trials.rows_of(Trial("alone", replay=False), ROWS, 0.35, 0) == ROWS[:40]
-    assert trials.rows_of(Trial("base", "none"), ROWS, 0.35, 0) == []
-    twenty = trials.rows_of(Trial("20 rows", subset="20 rows"), ROWS, 0.35, 0)
+    assert trials.rows_of(Trial("all"), ROWS, 0) == ROWS
+    assert trials.rows_of(Trial("alone", replay=False), ROWS, 0) == ROWS[:40]
+    assert trials.rows_of(Trial("base", "none"), ROWS, 0) == []
+    twenty = trials.rows_of(Trial("20 rows", subset="20 rows"), ROWS, 0)
     own = trials.own_rows(twenty)
     assert len(own) == 20 and len(twenty) - len(own) == 7
     points = trials.curve(ROWS, 0, (10, 20))
     assert {r.id for r in points["10 rows"].rows} < {r.id for r in points["20 rows"].rows} == {r.id for r in own}
     with pytest.raises(LabError, match="There is no subset '7 rows': choose one of 20 rows, all rows"):
-        trials.rows_of(Trial("x", subset="7 rows"), ROWS, 0.35, 0)
+        trials.rows_of(Trial("x", subset="7 rows"), ROWS, 0)
+
+
+def test_a_subset_counts_rows_once_and_trains_on_their_copies_too():
+    repeated = mixing.repeated(ROWS, 3)
+    assert trials.curve(repeated, 0).keys() == trials.curve(ROWS, 0).keys()
+    seen = trials.rows_of(Trial("20 rows", subset="20 rows"), repeated, 0)
+    chosen = {r.id for r in trials.curve(ROWS, 0)["20 rows"].rows}
+    assert Counter(r.generator.get("copy_of", r.id) for r in trials.own_rows(seen)) == dict.fromkeys(chosen, 3)
+    [line] = trials.plan([Trial("20 rows", subset="20 rows")], repeated, MINI, 0).to_dict("records")
+    assert (line["rows"], line["copies"], line["replay rows"]) == (20, 40, 7)
 
 
 def test_the_plan_shows_every_training_and_refuses_two_of_one_name():

@@ -42,7 +42,7 @@ from adaptlab.synthesis.flows import (
     own_flows,
     paraphrase_seeds,
 )
-from adaptlab.synthesis.mixing import Part, by_form, mix, mix_table, split, split_table
+from adaptlab.synthesis.mixing import Part, by_form, mix, mix_table, repeated, split, split_table
 from adaptlab.synthesis.pairs import Piece, parse_pairs
 from adaptlab.synthesis.quality import contaminated_texts, few_shot_texts, report as quality_report, screen
 from adaptlab.synthesis.rows import (
@@ -72,6 +72,7 @@ __all__ = [
     "by_form",
     "mix",
     "mix_table",
+    "repeated",
     "split",
     "split_table",
     "few_shot_texts",

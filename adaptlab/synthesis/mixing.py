@@ -97,6 +97,34 @@ def _drawn(part: Part, wanted: float, unit: str, size: Callable[[Row], int], see
     return chosen
 
 
+def repeated(rows: Sequence[Row], least: int) -> list[Row]:
+    """The rows, and those of a thinly covered fact again and again until it has `least` of them; none is reworded.
+
+    A fact that stands in one row is else met as often as there are epochs, and one with eight rows eight times as
+    often. Rows without a known fact stay as they are. A copy says whose it is in `generator["copy_of"]`.
+    """
+    if least < 0:
+        raise LabError(f"Each fact is to have {least} rows at least: give a number from 0 on.")
+    by_fact: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row.id):
+        for fact in row.fact_ids:
+            by_fact[fact].append(row)
+    copies: Counter[str] = Counter()
+    for _, own in sorted(by_fact.items()):
+        for at in range(least - len(own)):
+            copies[own[at % len(own)].id] += 1
+    return [item for row in rows for item in (row, *(_copy(row, f"again{n + 1}") for n in range(copies[row.id])))]
+
+
+def _copy(row: Row, mark: str) -> Row:
+    return row.model_copy(update={"id": f"{row.id}-{mark}", "generator": {**row.generator, "copy_of": row.id}})
+
+
+def distinct(rows: Sequence[Row]) -> list[Row]:
+    """The rows without the copies that `repeated` or `balanced` made."""
+    return [row for row in rows if "copy_of" not in row.generator]
+
+
 def refusals_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """The rows whose answer declines, and the others."""
     declining = [row for row in rows if scoring.is_refusal(row.completion[-1].content)]
@@ -262,12 +290,8 @@ def balanced(
 
 def _copies(group: Sequence[Row], wanted: int) -> list[Row]:
     """As many copies as a stratum lacks."""
-    made = []
-    for number in range(max(0, wanted - len(group))):
-        row, copy = group[number % len(group)], number // len(group) + 2
-        generator = {**row.generator, "copy_of": row.id}
-        made.append(row.model_copy(update={"id": f"{row.id}-copy{copy}", "generator": generator}))
-    return made
+    lacking = range(max(0, wanted - len(group)))
+    return [_copy(group[number % len(group)], f"copy{number // len(group) + 2}") for number in lacking]
 
 
 # ---------------------------------------------------------------------------------------------- a learning curve
