@@ -62,6 +62,7 @@ def test_thin_facts_have_their_rows_repeated_and_others_stay_as_they_are() -> No
     assert [item.id for item in made] == ["a", "a-again1", "a-again2", "b", "b-again1", "c", "n"]
     assert {item.prompt[0].content for item in made if item.id.startswith("a")} == {"One?"}
     assert sorted(item.id for item in mixing.repeated(shuffled(rows), 3)) == sorted(item.id for item in made)
+    assert list(mixing.mix_table(made)["copies"]) == [3]
     assert mixing.distinct(made) == rows and made[1].generator == {"copy_of": "a"}
     assert mixing.repeated(rows, 0) == mixing.repeated(rows, 1) == rows
     with pytest.raises(LabError, match="Each fact is to have -1 rows at least: give a number from 0 on."):

@@ -133,16 +133,17 @@ def refusals_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def mix_table(rows: Sequence[Row], tokenizer: Any = None) -> pd.DataFrame:
-    """What a mix is made of: source, rows, share, refusals, and with a tokenizer tokens and their share."""
+    """What a mix is made of: source, rows, how many are copies, share, refusals; with a tokenizer also tokens."""
     import pandas as pd
 
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.source.partition(":")[0]].append(row)
-    table = pd.DataFrame(
-        [(name, len(group), len(group) / len(rows), len(refusals_of(group)[0])) for name, group in groups.items()],
-        columns=["source", "rows", "share of rows", "refusals"],
-    )
+    lines = [
+        (name, len(group), len(group) - len(distinct(group)), len(group) / len(rows), len(refusals_of(group)[0]))
+        for name, group in groups.items()
+    ]
+    table = pd.DataFrame(lines, columns=["source", "rows", "copies", "share of rows", "refusals"])
     if tokenizer is not None:
         size = _sizer("tokens", tokenizer)
         table["tokens"] = [sum(size(row) for row in group) for group in groups.values()]
