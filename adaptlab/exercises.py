@@ -250,7 +250,7 @@ def adapter_shapes(folder: Path) -> tuple[list[fit.Linear], int]:
     shapes = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
     first = {name: shape for name, shape in shapes.items() if ".lora_A." in name}
     layers = [
-        fit.Linear(name.split(".lora_A.")[0], shape[1], shapes[name.replace(".lora_A.", ".lora_B.")][0], True)
+        fit.Linear(name.split(".lora_A.")[0], shape[1], shapes[name.replace(".lora_A.", ".lora_B.")][0], True, True)
         for name, shape in first.items()
     ]
     if not layers:

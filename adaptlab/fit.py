@@ -13,6 +13,7 @@ the code of transformers, peft and bitsandbytes for what is kept.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,12 +31,13 @@ EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear layer: its name and sizes; `inner` ones are quantised and adapted, the head is not."""
+    """One linear layer: its name and sizes; `inner` ones are quantised, the head is not; `adapted` ones get LoRA."""
 
     name: str
     inputs: int
     outputs: int
     inner: bool
+    adapted: bool
 
     @property
     def weights(self) -> int:
@@ -61,8 +63,13 @@ class Architecture:
 
     @property
     def inner(self) -> list[Linear]:
-        """The linear layers that are quantised and adapted."""
+        """The linear layers that are quantised."""
         return [layer for layer in self.linears if layer.inner]
+
+    @property
+    def adapted(self) -> list[Linear]:
+        """The linear layers that LoRA adapts."""
+        return [layer for layer in self.linears if layer.adapted]
 
 
 @dataclass(frozen=True)
@@ -123,8 +130,11 @@ class Fit:
 # ----------------------------------------------------------------------------------------------------- architecture
 
 
-def architecture(config: Any) -> Architecture:
-    """The architecture of a transformers config, counted on the meta device; a LabError for what is not known."""
+def architecture(config: Any, targets: str = "all-linear") -> Architecture:
+    """The architecture of a transformers config, counted on the meta device; a LabError for what is not known.
+
+    `targets` are the layers that LoRA adapts, as PEFT reads them: `all-linear`, or a pattern of whole names.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -140,8 +150,12 @@ def architecture(config: Any) -> Architecture:
         why = " ".join(str(error).split())[:120]
         raise LabError(f"No decoder can be built from this config ({why}): give a causal language model's.") from error
     head = model.get_output_embeddings()
+
+    def hit(name: str, module: Any) -> bool:
+        return module is not head and (targets == "all-linear" or re.fullmatch(targets, name) is not None)
+
     linears = tuple(
-        Linear(name, module.in_features, module.out_features, inner=module is not head)
+        Linear(name, module.in_features, module.out_features, inner=module is not head, adapted=hit(name, module))
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
     )
@@ -220,11 +234,16 @@ def layer_activations(shape: Architecture, types: Precision, rank: int) -> int:
     share it. Frozen weights need no input of theirs.
     """
     size, wide = types.bytes, shape.heads * shape.head_dim
-    layers = shape.inner[: len(shape.inner) // shape.layers]
+    layers = shape.adapted[: len(shape.adapted) // shape.layers]
     norms = 2 * 4 * shape.hidden
     attention = size * 4 * wide + 4 * shape.heads
     feed_forward = size * 3 * shape.feed_forward
-    shared = 2 * shape.hidden + shape.feed_forward
+    read = {
+        (layer.name.rpartition(".")[0], layer.inputs)
+        for layer in layers
+        if layer.inputs != wide or wide == shape.hidden
+    }
+    shared = sum(width for _, width in read)  # attention's output is counted already
     inputs = sum(layer.inputs for layer in layers) if types.gpu else shared
     return norms + attention + feed_forward + size * (inputs + rank * len(layers))
 
@@ -274,7 +293,7 @@ def training_flops(shape: Architecture, types: Precision, rank: int, tokens: int
     frozen = sum(layer.weights for layer in shape.linears) or shape.parameters
     if all(layer.inner for layer in shape.linears):  # a tied head that is no layer of its own
         frozen += shape.hidden * shape.vocabulary
-    adapter = adapter_parameters(shape.inner, rank)
+    adapter = adapter_parameters(shape.adapted, rank)
     attention = 2 * shape.layers * shape.heads * shape.head_dim * length
     return float(tokens) * (passes * frozen + (passes + 2) * adapter + (passes / 2) * attention)
 
@@ -310,17 +329,17 @@ def predict(
     `lengths` are the tokens of each row, where known. `flops_per_second` is what the machine reaches, slowest and
     fastest; for a card it is 20 to 40 % of its data sheet's peak.
     """
-    shape = architecture(config)
+    shape = architecture(config, profile.lora.target_modules)
     card = card or CARDS.get(profile.name)
     types = precision_for(profile.precision, machine or Machine(gpu=profile.needs_gpu, bf16=True))
     load, rank = load_of(profile, lengths, rows), profile.lora.r
     quantised = profile.quantisation == "nf4"
     weights = _weights(shape, types, quantised, double=types.gpu)
-    trained = adapter_parameters(shape.inner, rank)
+    trained = adapter_parameters(shape.adapted, rank)
     step = {
         "adapter": 4.0 * trained,
         "gradients": 4.0 * trained,
-        "optimiser": float(optimizer_bytes(shape.inner, rank, profile.training.optimizer)),
+        "optimiser": float(optimizer_bytes(shape.adapted, rank, profile.training.optimizer)),
         **activations(shape, types, rank, load.tokens_in_batch),
         "logits": head_bytes(shape, types, load.tokens_in_batch),
         "working space": work_bytes(shape, types, load.tokens_in_batch, quantised),

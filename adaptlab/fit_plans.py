@@ -16,6 +16,7 @@ from adaptlab import fit, fit_report, memory
 from adaptlab.fit import Card
 from adaptlab.quiet import quiet
 from adaptlab.schemas import Row
+from adaptlab.training_batches import of_epoch
 from config import MODELS, PROFILES, ROOT, LabError, ModelSpec, Profile
 
 if TYPE_CHECKING:
@@ -108,10 +109,11 @@ def record(predicted: fit.Fit, model: str) -> Plan:
 def plans(chosen: Profile, rows: Sequence[Row], root: Path = ROOT) -> list[Plan]:
     """A plan for the profile that is about to train, on its own rows, and for each GPU profile beside it."""
     student = MODELS[chosen.student]
-    lengths = row_lengths(rows, student) if student.shipped else None
-    found = [plan(chosen, student, rows=len(rows), lengths=lengths, root=root)]
+    met = [rows[at] for at in of_epoch(rows, 0)]
+    lengths = row_lengths(met, student) if student.shipped else None
+    found = [plan(chosen, student, rows=len(met), lengths=lengths, root=root)]
     others = [profile for profile in PROFILES.values() if profile.name != chosen.name and profile.needs_gpu]
-    return found + [plan(profile, MODELS[profile.student], rows=len(rows), root=root) for profile in others]
+    return found + [plan(profile, MODELS[profile.student], rows=len(met), root=root) for profile in others]
 
 
 def table(found: Sequence[Plan]) -> pd.DataFrame:

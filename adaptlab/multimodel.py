@@ -162,8 +162,8 @@ def plan(
 
     training = lab.profile.training
     kept, held = split_by_fact(rows, HELD_OUT, lab.settings.seeds.training)
-    short = workbench.training_steps(len(kept), replace(training, epochs=search_epochs))
-    whole = workbench.training_steps(len(rows), replace(training, epochs=epochs))
+    short = workbench.training_steps(kept, replace(training, epochs=search_epochs))
+    whole = workbench.training_steps(rows, replace(training, epochs=epochs))
     line = {
         "rates tried": ", ".join(f"{rate:g}" for rate in rates),
         "epochs each": search_epochs,

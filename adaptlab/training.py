@@ -8,6 +8,7 @@ without it; each such line says what.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ from adaptlab import base_weights, engines, files, memory
 from adaptlab.precision import Machine, cuda_device, keep_adapter_in_float32, precision_for
 from adaptlab.quiet import quiet
 from adaptlab.schemas import Row
-from adaptlab.training_batches import batches_by_length, split_by_fact, trainer_class
+from adaptlab.training_batches import batches_by_length, of_epoch, split_by_fact, trainer_class
 from adaptlab.training_records import (
     OnLog,
     TrainingResult,
@@ -325,8 +326,7 @@ def _chats(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[dict
 def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> TrainingResult:
     trainable, base_parameters = _parameters(trainer.model)
     seconds = log.before + perf_counter() - log.start
-    lengths = sum(len(ids) for ids in trainer.train_dataset["input_ids"])
-    tokens = round(lengths * float(trainer.state.epoch or 0))
+    tokens = _tokens_seen(trainer)
     losses = [line["loss"] for line in log.lines if "loss" in line]
     return TrainingResult(
         adapter_dir=folder / "adapter",
@@ -348,6 +348,15 @@ def _result(trainer: Any, folder: Path, log: Any, resumed: int | None) -> Traini
         best_validation_loss=trainer.state.best_metric if trainer.lab_validation else None,
         stopped_early=trainer.state.global_step < trainer.state.max_steps,
     )
+
+
+def _tokens_seen(trainer: Any) -> int:
+    """Tokens of all rows that the epochs met, padding apart; packed rows are the same in every epoch."""
+    lengths, epochs = [len(ids) for ids in trainer.train_dataset["input_ids"]], float(trainer.state.epoch or 0)
+    if trainer.args.packing:
+        return round(sum(lengths) * epochs)
+    sizes = [sum(lengths[at] for at in of_epoch(trainer.lab_rows, n)) for n in range(math.ceil(epochs))]
+    return round(sum(size * min(1.0, epochs - n) for n, size in enumerate(sizes)))
 
 
 def _parameters(model: Any) -> tuple[int, int]:

@@ -26,27 +26,53 @@ def trainer_class() -> type[SFTTrainer]:
     _numbered_processors()
 
     class Sampler(torch.utils.data.Sampler):
-        def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
-            self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+        def __init__(self, rows: Sequence[Row], lengths: Sequence[int], batch: int, seed: int) -> None:
+            self.rows, self.lengths, self.batch, self.seed, self.epoch = rows, lengths, batch, seed, 0
 
         def __len__(self) -> int:
-            return len(self.lengths)
+            return epoch_size(self.rows)
 
         def set_epoch(self, epoch: int) -> None:
             self.epoch = epoch
 
         def __iter__(self) -> Iterator[int]:
-            return iter(batches_by_length(self.lengths, self.batch, f"{self.seed} {self.epoch}"))
+            met = of_epoch(self.rows, self.epoch)
+            order = batches_by_length([self.lengths[at] for at in met], self.batch, f"{self.seed} {self.epoch}")
+            return iter(met[at] for at in order)
 
     class LengthTrainer(SFTTrainer):
+        lab_rows: Sequence[Row]
+
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
             if self.args.train_sampling_strategy != "group_by_length":
                 return super()._get_train_sampler(train_dataset)
             lengths = [len(ids) for ids in dataset["input_ids"]]
-            return Sampler(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
+            return Sampler(self.lab_rows, lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
 
     return LengthTrainer
+
+
+def of_epoch(rows: Sequence[Row], epoch: int) -> list[int]:
+    """Which rows an epoch meets, by their indices: those for every epoch, and those that `synthesis.dealt` gave to it.
+
+    Epochs beyond those that rows were dealt to begin again; every epoch has as many rows.
+    """
+    turns: dict[int, list[int]] = {}
+    for at, row in enumerate(rows):
+        if isinstance(turn := row.generator.get("epoch"), int):
+            turns.setdefault(turn, []).append(at)
+    if not turns:
+        return list(range(len(rows)))
+    parts = [members for _, members in sorted(turns.items())]
+    part = parts[epoch % len(parts)][: min(map(len, parts))]
+    left_out = {at for members in parts for at in members} - set(part)
+    return [at for at in range(len(rows)) if at not in left_out]
+
+
+def epoch_size(rows: Sequence[Row]) -> int:
+    """How many rows an epoch meets."""
+    return len(of_epoch(rows, 0))
 
 
 @functools.cache

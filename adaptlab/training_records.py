@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +13,7 @@ from typing import Any
 
 from adaptlab import files, memory
 from adaptlab.schemas import Row
+from adaptlab.training_batches import epoch_size
 from config import TrainingSettings
 
 SMALL_WEIGHTS = 200_000_000  # bytes of a base up to which its content, and not only its size, tells runs apart
@@ -51,9 +52,9 @@ def result_dict(result: TrainingResult) -> dict[str, Any]:
     return {name: value for name, value in asdict(result).items() if not isinstance(value, Path)}
 
 
-def training_steps(rows: int, training: TrainingSettings) -> int:
-    """How many optimiser steps a run over `rows` rows takes."""
-    batches = math.ceil(rows / training.batch_size)
+def training_steps(rows: Sequence[Row], training: TrainingSettings) -> int:
+    """How many optimiser steps a run over `rows` takes."""
+    batches = math.ceil(epoch_size(rows) / training.batch_size)
     return max(1, int(math.ceil(batches / training.gradient_accumulation) * training.epochs))
 
 
@@ -184,11 +185,13 @@ def fingerprint(trainer: Any) -> str:
     adapter = getattr(trainer.model, "peft_config", {}).get("default")
     lora = {k: v for k, v in adapter.to_dict().items() if k != "base_model_name_or_path"} if adapter else None
     rows = [*trainer.lab_rows, None, *trainer.lab_validation, None, trainer.lab_patience]
+    turns = [row.generator.get("epoch") for row in trainer.lab_rows]
     chats = [row.model_dump(include={"prompt", "completion"}) if isinstance(row, Row) else row for row in rows]
     basis = [
         arguments,
         lora,
         chats,
+        turns,
         trainer.lab_engine,
         _weights(Path(trainer.model.config._name_or_path)),
         str(trainer.model.dtype),

@@ -17,7 +17,8 @@ from adaptlab import child, files, workbench
 from adaptlab.evaluation import run_arm
 from adaptlab.schemas import Arm, Generation, PhrasingRole, Question, Row
 from adaptlab.synthesis import Part, mix
-from adaptlab.synthesis.mixing import SIZES, Subset, distinct, learning_curve
+from adaptlab.synthesis.mixing import SIZES, Subset, dealt, distinct, learning_curve
+from adaptlab.training_batches import epoch_size
 from config import LabError, Profile, TrainingSettings
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Trial:
         return f"trial_{re.sub(r'[^a-z0-9]+', '_', self.name.lower()).strip('_')}.json"
 
     def profile(self, base: Profile, rows: int) -> Profile:
-        """The profile that it trains `rows` rows with; alpha stays twice the rank, so that only the rank changes."""
+        """The profile that it trains with, `rows` an epoch; alpha stays twice the rank, so only the rank changes."""
         if self.method not in METHODS:
             raise LabError(f"There is no method {self.method!r}: choose one of {', '.join(METHODS)}.")
         if self.rank < 1 or self.epochs <= 0:
@@ -100,7 +101,9 @@ def rows_of(trial: Trial, rows: Sequence[Row], seed: int) -> list[Row]:
     replay = [row for row in rows if row.source.startswith("replay")]
     share = len(replay) / max(1, len(own_rows(rows)))
     parts = [Part("replay", replay, share)] if trial.replay and replay else []
-    return mix(own, parts, seed=seed)
+    epochs = {row.generator["epoch"] for row in replay if "epoch" in row.generator}
+    mixed = mix(own, parts, seed=seed)
+    return dealt(mixed, len(epochs)) if epochs else mixed
 
 
 def plan(trials: Sequence[Trial], rows: Sequence[Row], profile: Profile, seed: int) -> pd.DataFrame:
@@ -116,8 +119,8 @@ def plan(trials: Sequence[Trial], rows: Sequence[Row], profile: Profile, seed: i
         if trial.method == "none":
             continue
         seen = rows_of(trial, rows, seed)
-        training = trial.profile(profile, len(seen)).training
-        steps = workbench.training_steps(len(seen), training)
+        training = trial.profile(profile, epoch_size(seen)).training
+        steps = workbench.training_steps(seen, training)
         own = own_rows(seen)
         single = len(distinct(own))
         counts = (single, len(own) - single, len(seen) - len(own))
@@ -234,7 +237,7 @@ def trained(
     """
     if (folder / COST).is_file():
         return dict(files.parse_record(files.read_text(folder / COST), COST))
-    changed = trial.profile(lab.profile, len(rows))
+    changed = trial.profile(lab.profile, epoch_size(rows))
     job = {
         "profile": lab.profile.name,
         "trial": asdict(trial),
@@ -246,7 +249,7 @@ def trained(
     files.write_jsonl(folder / ROWS, rows)
     if validation:
         files.write_jsonl(folder / VALIDATION, validation)
-    with progress(total=workbench.training_steps(len(rows), changed.training), desc=f"{trial.name}: training") as bar:
+    with progress(total=workbench.training_steps(rows, changed.training), desc=f"{trial.name}: training") as bar:
         _wait(folder, bar)
     return dict(files.parse_record(files.read_text(folder / COST), COST))
 

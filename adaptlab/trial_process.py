@@ -13,6 +13,7 @@ from typing import Any
 
 from adaptlab import child, files, memory, training
 from adaptlab.synthesis.rows import read_training_jsonl
+from adaptlab.training_batches import epoch_size
 from adaptlab.training_records import TrainingResult
 from adaptlab.training_trials import COST, JOB, ROWS, VALIDATION, settings_of
 from config import PROFILES
@@ -27,7 +28,7 @@ def train(folder: Path) -> dict[str, Any]:
     trial, settings = settings_of(job)
     rows = read_training_jsonl(folder / ROWS)
     held = read_training_jsonl(folder / VALIDATION) if (folder / VALIDATION).is_file() else []
-    profile = replace(trial.profile(PROFILES[job["profile"]], len(rows)), training=settings)
+    profile = replace(trial.profile(PROFILES[job["profile"]], epoch_size(rows)), training=settings)
     libraries = _loaded_libraries()
     model, tokenizer = training.load_student(profile, job["base"])
     lora = None if trial.method == "full" else training.lora_config(profile.lora)

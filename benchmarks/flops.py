@@ -42,7 +42,7 @@ class Work:
 def useful(shape: Architecture, rank: int, work: Work) -> float:
     """The useful FLOPs of `work`, as ACCOUNTING says."""
     frozen = sum(layer.weights for layer in shape.inner)
-    adapter = adapter_parameters(shape.inner, rank)
+    adapter = adapter_parameters(shape.adapted, rank)
     attention = 3 * 4 * shape.layers * shape.heads * shape.head_dim * work.pairs
     head = 4 * shape.hidden * shape.vocabulary * work.trained
     return float(work.real * (4 * frozen + 6 * adapter) + attention + head)

@@ -25,7 +25,7 @@ from adaptlab.precision import keep_adapter_in_float32
 from adaptlab.quiet import quiet
 from adaptlab.schemas import Message, Row
 from adaptlab.synthesis.rows import read_training_jsonl
-from adaptlab.training_batches import trainer_class
+from adaptlab.training_batches import of_epoch, trainer_class
 from benchmarks.flops import Work
 from config import ROOT, LabError, Profile
 
@@ -88,8 +88,10 @@ RECIPES = {recipe.name: recipe for recipe in (TEXTBOOK, TO_LONGEST, BY_LENGTH, P
 
 
 def captured_rows(tokenizer: Any, count: int, seed: int = 0) -> list[Row]:
-    """Some of the lab's captured training rows, drawn by seed, none longer than LONGEST tokens."""
-    fitting = [row for row in read_training_jsonl(ROWS) if training.row_length(tokenizer, row) <= LONGEST]
+    """Some of the captured training rows of an epoch, drawn by seed, none longer than LONGEST tokens."""
+    rows = read_training_jsonl(ROWS)
+    met = [rows[at].model_copy(update={"generator": {}}) for at in of_epoch(rows, 0)]
+    fitting = [row for row in met if training.row_length(tokenizer, row) <= LONGEST]
     return random.Random(f"rows {seed}").sample(fitting, min(count, len(fitting)))
 
 
@@ -143,6 +145,7 @@ def _on_everything(model: Any, tokenizer: Any, rows: Sequence[Row], lora: Any, s
         trainer: Any = trainer_class()(
             model=model, args=sft, train_dataset=Dataset.from_list(chats), processing_class=tokenizer, peft_config=lora
         )
+    trainer.lab_rows = rows
     keep_adapter_in_float32(trainer.model)
     for printing in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printing)

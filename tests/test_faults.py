@@ -251,7 +251,8 @@ def train(progress):
         answer = [Message(role="assistant", content=f"{number + 3} crowns.")]
         return Row(id=str(number), prompt=asked, completion=answer)
 
-    short = replace(lab.profile, training=replace(lab.profile.training, epochs=4, batch_size=4))
+    plan = replace(lab.profile.training, epochs=4, batch_size=4, gradient_accumulation=1)
+    short = replace(lab.profile, training=plan)
     folder = lab.work_dir("training")
     result = training.train_qlora(
         [row(number) for number in range(16)], lab.settings.student.location, folder, short, wait_at

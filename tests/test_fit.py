@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, GraniteConfig, LlamaConfig, Phi3C
 
 from adaptlab import base_weights, figures_training, fit, fit_plans, fit_report, training
 from adaptlab.precision import Machine, Precision
-from config import L4, L40S, MINI, MODELS, MODELS_DIR, ROOT, T4, LabError
+from config import L4, L40S, MINI, MODELS, MODELS_DIR, ROOT, T4, LabError, LoraSettings
 
 torch.set_num_threads(1)
 BASE = MODELS_DIR / "mini-granite"
@@ -73,12 +73,18 @@ def summed(config) -> int:
     return config.num_hidden_layers * layer + embeddings + config.hidden_size
 
 
-def adapted(config, dtype=torch.float32):
+TARGETS = ("all-linear", r".*(mlp\..*|\.[vo])_proj")
+RANK = 16
+
+
+def adapted(config, dtype=torch.float32, targets="all-linear"):
     from peft import get_peft_model
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).to(dtype)
-    model = get_peft_model(model, training.lora_config(MINI.lora), autocast_adapter_dtype=True)
+    model = get_peft_model(
+        model, training.lora_config(LoraSettings(RANK, 2 * RANK, target_modules=targets)), autocast_adapter_dtype=True
+    )
     for parameter in model.parameters():
         parameter.data = parameter.data.float() if parameter.requires_grad else parameter.data
     return model.train()
@@ -104,14 +110,15 @@ def test_the_sizes_kept_for_a_gpu_profile_are_those_of_its_student(name: str, fo
     assert replace(kept, name="") == replace(fit.architecture(HUB[name]), name="")
 
 
+@pytest.mark.parametrize("targets", TARGETS)
 @pytest.mark.parametrize("name", SMALL)
-def test_parameters_and_adapter_counted_without_memory_are_those_of_the_real_model(name: str) -> None:
-    counted = fit.architecture(SMALL[name])
+def test_parameters_and_adapter_counted_without_memory_are_those_of_the_real_model(name: str, targets: str) -> None:
+    counted = fit.architecture(SMALL[name], targets)
     real = AutoModelForCausalLM.from_config(SMALL[name])
     assert counted.parameters == sum(p.numel() for p in real.parameters())
     assert counted.other + sum(layer.weights for layer in counted.inner) == counted.parameters
-    trained, _ = adapted(SMALL[name]).get_nb_trainable_parameters()
-    assert fit.adapter_parameters(counted.inner, MINI.lora.r) == trained
+    trained, _ = adapted(SMALL[name], targets=targets).get_nb_trainable_parameters()
+    assert fit.adapter_parameters(counted.adapted, RANK) == trained
 
 
 @needs_base
@@ -136,16 +143,17 @@ def test_the_weights_part_is_exactly_what_bitsandbytes_holds(double: bool) -> No
 # ---------------------------------------------------------------------------------------- optimiser, activations, cache
 
 
-def test_the_optimisers_part_is_what_adam_holds() -> None:
-    model = adapted(SMALL["granite"])
+@pytest.mark.parametrize("targets", TARGETS)
+def test_the_optimisers_part_is_what_adam_holds(targets: str) -> None:
+    model = adapted(SMALL["granite"], targets=targets)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained)
     model(input_ids=torch.arange(8)[None], labels=torch.arange(8)[None]).loss.backward()
     optimizer.step()
     held = sum(v.nbytes for state in optimizer.state.values() for name, v in state.items() if name != "step")
-    counted = fit.architecture(SMALL["granite"])
-    assert fit.optimizer_bytes(counted.inner, MINI.lora.r, "adamw_torch") == held
-    large = fit.architecture(HUB["Granite-3.2-8B"]).inner
+    counted = fit.architecture(SMALL["granite"], targets)
+    assert fit.optimizer_bytes(counted.adapted, RANK, "adamw_torch") == held
+    large = fit.architecture(HUB["Granite-3.2-8B"], targets).adapted
     in_8_bits, in_32 = (fit.optimizer_bytes(large, 16, name) for name in ("adamw_8bit", "adamw_torch"))
     assert 0.25 < in_8_bits / in_32 < 0.27  # a quarter, and the constants
     with pytest.raises(LabError, match="does not know the optimizer 'lion'"):
@@ -170,12 +178,13 @@ def kept_for_backward(model, ids: torch.Tensor, half: bool) -> int:
 
 
 @pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("targets", TARGETS)
 @pytest.mark.parametrize("name", SMALL)
-def test_activations_are_those_that_autograd_keeps(name: str, half: bool) -> None:
-    model = adapted(SMALL[name], torch.bfloat16 if half else torch.float32)
+def test_activations_are_those_that_autograd_keeps(name: str, targets: str, half: bool) -> None:
+    model = adapted(SMALL[name], torch.bfloat16 if half else torch.float32, targets)
     ids = torch.randint(1, 300, (8, 128))
-    counted = fit.architecture(SMALL[name])
-    predicted = fit.layer_activations(counted, ON_CARD if half else ON_CPU, MINI.lora.r) * ids.numel() * counted.layers
+    counted = fit.architecture(SMALL[name], targets)
+    predicted = fit.layer_activations(counted, ON_CARD if half else ON_CPU, RANK) * ids.numel() * counted.layers
     assert predicted == pytest.approx(kept_for_backward(model, ids, half), rel=0.15)
 
 
@@ -188,14 +197,15 @@ def test_the_caches_part_is_what_the_cache_holds(name: str) -> None:
     assert fit.cache_bytes(fit.architecture(SMALL[name]), ON_CPU, 3 * 20) == held
 
 
+@pytest.mark.parametrize("targets", TARGETS)
 @pytest.mark.parametrize("name", ["granite", "llama"])
-def test_flops_are_those_that_torch_counts(name: str) -> None:
+def test_flops_are_those_that_torch_counts(name: str, targets: str) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    model, ids = adapted(SMALL[name]), torch.randint(1, 300, (4, 96))
+    model, ids = adapted(SMALL[name], targets=targets), torch.randint(1, 300, (4, 96))
     with FlopCounterMode(display=False) as counter:
         model(input_ids=ids, labels=ids).loss.backward()
-    predicted = fit.training_flops(fit.architecture(SMALL[name]), ON_CPU, MINI.lora.r, ids.numel(), 96)
+    predicted = fit.training_flops(fit.architecture(SMALL[name], targets), ON_CPU, RANK, ids.numel(), 96)
     assert predicted == pytest.approx(counter.get_total_flops(), rel=0.15)
 
 

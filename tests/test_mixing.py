@@ -69,6 +69,19 @@ def test_thin_facts_have_their_rows_repeated_and_others_stay_as_they_are() -> No
         mixing.repeated(rows, -1)
 
 
+def test_each_replay_row_is_dealt_to_one_epoch_evenly(own, replay):
+    mixed = mixing.mix(own, [mixing.Part("replay", replay, 0.3)], seed=1)
+    made = mixing.dealt(mixed, 3)
+    turns = Counter(item.generator["epoch"] for item in made if item.source.startswith("replay"))
+    rehearsed = sum(item.source.startswith("replay") for item in mixed)
+    assert turns == dict.fromkeys(range(3), rehearsed // 3) and rehearsed // 3 > 0
+    assert [item for item in made if "epoch" not in item.generator] == [
+        item for item in mixed if not item.source.startswith("replay")
+    ]
+    assert mixing.dealt(made, 2.5) == made  # a part of an epoch counts as one
+    assert mixing.dealt(own, 3) == own
+
+
 def test_a_mix_in_rows_has_the_stated_share_and_depends_on_seed_alone(own, replay):
     parts = [mixing.Part("replay", replay, 0.25)]
     made = mixing.mix(own, parts, seed=1)

@@ -70,7 +70,9 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(lab: Lab) -> Lab:
     """The lab with trainings of a few steps and short answers."""
     lab.profile = replace(
-        MINI, training=replace(MINI.training, batch_size=8), sampling=replace(MINI.sampling, max_new_tokens=4)
+        MINI,
+        training=replace(MINI.training, batch_size=8, gradient_accumulation=1),
+        sampling=replace(MINI.sampling, max_new_tokens=4),
     )
     return lab
 
@@ -200,7 +202,7 @@ def test_an_answering_that_was_stopped_goes_on_with_what_has_no_answer_yet(famil
 @with_student
 def test_a_search_measures_the_loss_on_rows_that_were_held_out(family, tmp_path):
     trial = {"name": "m, rate", "rank": 2, "epochs": 2, "learning_rate": 1e-3}
-    training = {**vars(MINI.training), "batch_size": 8, "epochs": 2, "learning_rate": 1e-3}
+    training = {**vars(MINI.training), "batch_size": 8, "gradient_accumulation": 1, "epochs": 2, "learning_rate": 1e-3}
     job = {"profile": "mini", "trial": trial, "training": training, "base": str(family / "mini-phi3"), "seed": 3}
     (tmp_path / "job.json").write_text(json.dumps(job))
     for name, rows in (("rows", ROWS[:16]), ("validation", ROWS[16:24])):

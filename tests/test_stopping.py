@@ -17,7 +17,9 @@ ROWS = [row(i).model_copy(update={"fact_ids": [f"fact {i}"]}) for i in range(10)
 
 
 def runner(folder: Path, epochs: float):
-    profile = replace(MINI, training=replace(MINI.training, epochs=epochs, batch_size=4, learning_rate=0.05))
+    profile = replace(
+        MINI, training=replace(MINI.training, epochs=epochs, batch_size=4, gradient_accumulation=1, learning_rate=0.05)
+    )
     kept, watched = training.split_by_fact(ROWS, 0.2)
 
     def run(on_log):

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptlab import memory, training
+from adaptlab import memory, training, training_records
 from adaptlab.precision import Machine, precision_for
 from adaptlab.schemas import Message, Row
+from adaptlab.synthesis import mixing
 from config import MINI, MODELS_DIR, ROOT, T4, LabError
 
 torch.set_num_threads(1)
@@ -111,7 +112,7 @@ def base(request: pytest.FixtureRequest, random_base: Path) -> Path:
 
 
 def profile(**changes):
-    settings = {"epochs": 3, "batch_size": 4, **changes}
+    settings = {"epochs": 3, "batch_size": 4, "gradient_accumulation": 1, **changes}
     return replace(MINI, training=replace(MINI.training, **settings))
 
 
@@ -316,6 +317,26 @@ def test_each_row_comes_once_an_epoch_among_rows_of_its_length() -> None:
     assert order == training.batches_by_length(lengths, 16, "seed 0") != training.batches_by_length(lengths, 16, "1")
 
 
+def test_each_replay_row_is_met_in_one_epoch_and_the_others_in_every_one(random_base: Path, tmp_path: Path) -> None:
+    replay = [row(i).model_copy(update={"source": "replay: reading"}) for i in range(22, 29)]
+    rows = mixing.dealt([*replay[:3], *ROWS, *replay[3:]], 3)
+    assert len(rows) == 22 + 6
+    trainer = trainer_of(random_base, tmp_path, rows, epochs=4)
+    sampler = trainer._get_train_sampler()
+    met = []
+    for epoch in range(4):
+        sampler.set_epoch(epoch)
+        met.append(sorted(sampler))
+        assert len(met[-1]) == len(sampler) == 24 and {rows.index(one) for one in ROWS} < set(met[-1])
+    rehearsed = [{rows[at].id for at in part if rows[at].source != "synthetic"} for part in met]
+    assert rehearsed[3] == rehearsed[0] and sorted(map(len, rehearsed[:3])) == [2, 2, 2]
+    assert set.union(*rehearsed[:3]) == {one.id for one in replay[:6]}
+    result = training.run_trainer(trainer, tmp_path)
+    lengths = [training.row_length(trainer.processing_class, one) for one in rows]
+    assert result.steps == 4 * 6 == training_records.training_steps(rows, profile(epochs=4).training)
+    assert result.tokens == sum(lengths[at] for part in met for at in part)
+
+
 def test_a_row_that_is_too_long_is_left_out_and_counted(random_base: Path, tmp_path: Path) -> None:
     long = row(3, longer=60)
     trainer = trainer_of(random_base, tmp_path, rows=[*ROWS, long], max_length=96)
@@ -350,7 +371,7 @@ def test_a_run_leaves_an_adapter_a_card_and_a_log_without_a_path_of_this_machine
     texts = [path.read_text() for path in adapter.iterdir() if path.suffix in (".json", ".md", ".jinja")]
     assert not any(str(undisturbed.parent) in text or "/tmp" in text for text in texts)
     card = (adapter / "README.md").read_text()
-    assert "22 (22 synthetic)" in card and "rank 16" in card and "18 steps" in card
+    assert "22 (22 synthetic)" in card and f"rank {MINI.lora.r}" in card and "18 steps" in card
     lines = log_lines(undisturbed)
     pace = {"learning_rate", "tokens_per_second", "seconds", "memory_bytes", "eta_seconds"}
     assert set(lines[0]) == {"step", "epoch", "loss", *pace}

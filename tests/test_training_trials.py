@@ -65,7 +65,7 @@ def test_few_rows_get_more_epochs_until_the_least_steps_are_reached():
     few = Trial("few", epochs=2, least_steps=30).profile(MINI, 20).training
     many = Trial("many", epochs=2, least_steps=30).profile(MINI, 2000).training
     assert many.epochs == 2
-    assert few.epochs == 15 and trials.workbench.training_steps(20, few) == 30
+    assert few.epochs == 15 and trials.workbench.training_steps(ROWS[:20], few) == 30
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,12 @@ def test_a_subset_counts_rows_once_and_trains_on_their_copies_too():
     assert (line["rows"], line["copies"], line["replay rows"]) == (20, 40, 7)
 
 
+def test_the_replay_of_a_subset_is_dealt_to_as_many_epochs():
+    seen = trials.rows_of(Trial("20 rows", subset="20 rows"), mixing.dealt(ROWS, 3), 0)
+    turns = Counter(row.generator.get("epoch") for row in seen if row.source != "synthetic")
+    assert turns == {0: 2, 1: 2, 2: 2}
+
+
 def test_the_plan_shows_every_training_and_refuses_two_of_one_name():
     table = trials.plan([Trial("base", "none"), Trial("QLoRA"), Trial("full", "full")], ROWS, MINI, 0)
     assert list(table["trial"]) == ["QLoRA", "full"] and list(table["rank"]) == ["16", "all weights"]
@@ -121,7 +127,7 @@ def tiny(lab):
     """The lab with trainings of a few steps and short answers."""
     lab.profile = replace(
         MINI,
-        training=replace(MINI.training, batch_size=8),
+        training=replace(MINI.training, batch_size=8, gradient_accumulation=1),
         sampling=replace(MINI.sampling, max_new_tokens=4),
     )
     return lab
@@ -183,7 +189,7 @@ def test_a_run_that_was_stopped_while_asking_trains_no_second_time(make_lab, mon
 def job(folder: Path, **changes) -> Path:
     """A folder with all that the process that trains needs."""
     named = {"name": "QLoRA", "rank": 2, "epochs": 1, **changes.pop("trial", {})}
-    training_of = json.loads(json.dumps(vars(MINI.training) | {"batch_size": 8}))
+    training_of = json.loads(json.dumps(vars(MINI.training) | {"batch_size": 8, "gradient_accumulation": 1}))
     told = {
         "profile": "mini",
         "trial": named,

@@ -42,7 +42,7 @@ from adaptlab.synthesis.flows import (
     own_flows,
     paraphrase_seeds,
 )
-from adaptlab.synthesis.mixing import Part, by_form, mix, mix_table, repeated, split, split_table
+from adaptlab.synthesis.mixing import Part, by_form, dealt, mix, mix_table, repeated, split, split_table, token_count
 from adaptlab.synthesis.pairs import Piece, parse_pairs
 from adaptlab.synthesis.quality import contaminated_texts, few_shot_texts, report as quality_report, screen
 from adaptlab.synthesis.rows import (
@@ -70,11 +70,13 @@ else:
 __all__ = [
     "Part",
     "by_form",
+    "dealt",
     "mix",
     "mix_table",
     "repeated",
     "split",
     "split_table",
+    "token_count",
     "few_shot_texts",
     "screen",
     "quality_report",

@@ -125,6 +125,22 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if "copy_of" not in row.generator]
 
 
+def dealt(rows: Sequence[Row], epochs: float) -> list[Row]:
+    """The rows, each replay row for one epoch only (`generator["epoch"]`, from 0), as many for each epoch.
+
+    What is rehearsed again and again is learned by heart itself, and then protects nothing. Replay rows that do not go
+    into the epochs evenly, fewer than there are epochs, are left out.
+    """
+    parts = max(1, math.ceil(epochs))
+    rehearsed = [row for row in rows if row.source.startswith("replay")]
+    turns = {row.id: at % parts for at, row in enumerate(rehearsed[: len(rehearsed) // parts * parts])}
+    return [
+        row.model_copy(update={"generator": {**row.generator, "epoch": turns[row.id]}}) if row.id in turns else row
+        for row in rows
+        if row.id in turns or not row.source.startswith("replay")
+    ]
+
+
 def refusals_of(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """The rows whose answer declines, and the others."""
     declining = [row for row in rows if scoring.is_refusal(row.completion[-1].content)]
