@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,19 +66,28 @@ def load_unsloth(profile: Profile, model_dir: str | Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def layer_names(targets: str | Collection[str] | None, modules: Sequence[str]) -> list[str]:
+    """The short names of the layers to adapt, which unsloth wants, from PEFT's `all-linear`, a pattern or names."""
+    if not isinstance(targets, (str, type(None))):
+        return sorted(targets)
+    if targets in (None, "all-linear"):
+        return list(LINEAR_LAYERS)
+    hit = {name.rpartition(".")[2] for name in modules if re.fullmatch(targets, name)}
+    return [name for name in LINEAR_LAYERS if name in hit]
+
+
 def put_adapter_on(model: Any, lora: LoraConfig, seed: int) -> Any | None:
     """For a model of unsloth's: the model with its adapter on. None for any other, where TRL does that."""
     if getattr(model, "lab_engine", "plain") != "unsloth":
         return None
     from unsloth import FastLanguageModel
 
-    named = lora.target_modules or "all-linear"
     return FastLanguageModel.get_peft_model(
         model,
         r=lora.r,
         lora_alpha=lora.lora_alpha,
         lora_dropout=lora.lora_dropout,
-        target_modules=list(LINEAR_LAYERS) if isinstance(named, str) else list(named),
+        target_modules=layer_names(lora.target_modules, [name for name, _ in model.named_modules()]),
         bias="none",
         use_gradient_checkpointing="unsloth",
         random_state=seed,

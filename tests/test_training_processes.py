@@ -71,6 +71,16 @@ def test_rows_that_cannot_be_read_are_one_sentence(base: Path, tmp_path: Path, c
 # ------------------------------------------------------------------------------------------------------------ engines
 
 
+def test_unsloth_is_given_the_layers_that_peft_would_adapt() -> None:
+    inside = {"self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"), "mlp": ("gate_proj", "up_proj", "down_proj")}
+    modules = [
+        f"model.layers.{at}.{block}.{name}" for at in range(2) for block, names in inside.items() for name in names
+    ]
+    assert engines.layer_names("all-linear", modules) == [*inside["self_attn"], *inside["mlp"]]
+    assert engines.layer_names(MINI.lora.target_modules, modules) == ["v_proj", "o_proj", *inside["mlp"]]
+    assert engines.layer_names({"v_proj", "q_proj"}, modules) == ["q_proj", "v_proj"]
+
+
 def test_the_profile_chooses_the_engine_and_the_plain_one_stands_in_where_unsloth_cannot_run() -> None:
     assert engines.choose(MINI)[0] == "plain"
     name, why = engines.choose(L4)
