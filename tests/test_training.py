@@ -17,7 +17,7 @@ from adaptlab import memory, training, training_records
 from adaptlab.precision import Machine, precision_for
 from adaptlab.schemas import Message, Row
 from adaptlab.synthesis import mixing
-from config import MINI, MODELS_DIR, ROOT, T4, LabError
+from config import MINI, MODELS_DIR, ROOT, T4, LabError, LoraSettings
 
 torch.set_num_threads(1)
 TEMPLATE = (
@@ -583,7 +583,7 @@ def test_training_stops_when_the_validation_loss_no_longer_falls_and_keeps_the_b
     random_base: Path, tmp_path: Path
 ) -> None:
     kept, held = training.split_by_fact([about(i, [f"f{i // 2}"]) for i in range(22)], 0.2, seed=1)
-    steep = profile(epochs=12, learning_rate=5e-2)
+    steep = replace(profile(epochs=12, learning_rate=5e-2), lora=LoraSettings())
     result = training.train_qlora(kept, random_base, tmp_path, steep, seed=7, validation=held, patience=1)
     watched = [line["eval_loss"] for line in log_lines(tmp_path) if "eval_loss" in line]
     assert result.stopped_early and len(watched) == result.epochs < 12

@@ -39,9 +39,9 @@ def train(launcher: list[str], rows: Path, base: Path, out: Path, *options: str)
 def test_two_processes_have_the_loss_curve_of_one_with_the_same_rows_a_step(
     rows: Path, base: Path, tmp_path: Path
 ) -> None:
-    alone = train([], rows, base, tmp_path / "one", "--batch-size", "4", "--max-steps", "10")
+    alone = train([], rows, base, tmp_path / "one", "--batch-size", "2", "--max-steps", "10")
     assert alone.returncode == 0, alone.stderr
-    both = train(TORCHRUN, rows, base, tmp_path / "two", "--batch-size", "2", "--max-steps", "10")
+    both = train(TORCHRUN, rows, base, tmp_path / "two", "--batch-size", "1", "--max-steps", "10")
     assert both.returncode == 0, both.stderr
     one, two = (log_lines(tmp_path / name) for name in ("one", "two"))
     assert [line["step"] for line in one] == [line["step"] for line in two] == [5, 10]
@@ -50,11 +50,11 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_same_rows_a_step(
     first, second = (adapter_weights(tmp_path / name) for name in ("one", "two"))
     for name, weight in first.items():
         torch.testing.assert_close(second[name], weight, rtol=1e-2, atol=1e-4)
-    assert "batch 2 x 1 x 2 processes" in (tmp_path / "two" / "adapter" / "README.md").read_text()
+    assert "batch 1 x 2 x 2 processes" in (tmp_path / "two" / "adapter" / "README.md").read_text()
     assert both.stdout.count("the adapter is in") == 1
     torn = tmp_path / "two" / "checkpoints" / "checkpoint-10" / "trainer_state.json"
     torn.write_text("{")  # a kill fell into the last save
-    again = train(TORCHRUN, rows, base, tmp_path / "two", "--batch-size", "2", "--max-steps", "10", "--json")
+    again = train(TORCHRUN, rows, base, tmp_path / "two", "--batch-size", "1", "--max-steps", "10", "--json")
     assert json.loads(again.stdout[again.stdout.index("{") :])["resumed_from"] == 5, again.stderr
     assert all(torch.equal(second[name], weight) for name, weight in adapter_weights(tmp_path / "two").items())
 

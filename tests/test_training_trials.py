@@ -12,7 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from adaptlab import figures_trials, stats, training, training_scores as scored, training_trials as trials
+from adaptlab import (
+    figures_trials,
+    fit,
+    fit_plans,
+    stats,
+    training,
+    training_scores as scored,
+    training_trials as trials,
+)
 from adaptlab.schemas import Message, Phrasing, Question, Row
 from adaptlab.synthesis import mixing
 from adaptlab.training_trials import Trial
@@ -160,7 +168,9 @@ def test_every_method_trains_through_the_same_trainer_is_asked_and_measured(make
     if method == "full":
         assert cost["trained_weights"] == cost["weights"] and cost["artifact_bytes"] > 3.9 * cost["weights"]
     else:
-        assert cost["trained_weights"] == 48_000 and cost["artifact_bytes"] < 5 * 48_000
+        trained = fit.predict(fit_plans.model_config(WEIGHTS.parent), replace(MINI, lora=replace(MINI.lora, r=2)))
+        assert cost["trained_weights"] == trained.adapter_parameters == 37_248
+        assert cost["artifact_bytes"] < 5 * trained.adapter_parameters
     assert str(ROOT) not in result.path.read_text() and not list((lab.settings.live_dir / ".work").glob("*/training"))
     again = step_of(lab, Trial(method, method, rank=2, epochs=1, learning_rate=1e-3), skills=1)
     assert again.provenance == result.provenance  # its seconds too: nothing was done again
