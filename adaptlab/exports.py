@@ -286,13 +286,14 @@ def _checked_row(row: Row) -> None:
 
 def _once(rows: Sequence[Row], with_copies: bool) -> list[Row]:
     """The rows without those that say the same as an earlier one; marked copies stay where their mark can."""
-    seen: set[str] = set()
+    seen: dict[str, str | None] = {}
     kept = []
     for row in rows:
         mark = verify_data.chat_mark(as_messages(row)["messages"])
-        if mark not in seen or (with_copies and verify_data.is_copy(as_prompt_completion(row))):
+        known = mark in seen
+        again = verify_data.repeats(as_prompt_completion(row), mark, seen)
+        if not (again if with_copies else known):
             kept.append(row)
-        seen.add(mark)
     return kept
 
 

@@ -301,15 +301,31 @@ def chat_mark(chat: Sequence[dict[str, str]]) -> str:
     return json.dumps([[m["role"], " ".join(m["content"].split())] for m in chat], ensure_ascii=False)
 
 
-def is_copy(row: dict[str, Any]) -> bool:
-    """Whether a row says that it is another one once more, as over-sampling makes them (a table holds it as JSON)."""
+def copy_of(row: dict[str, Any]) -> str | None:
+    """The id of the row that a row says it is once more, as over-sampling makes them (a table holds it as JSON)."""
     generator = row.get("generator")
     if isinstance(generator, str):
         try:
             generator = json.loads(generator)
         except ValueError:
-            return False
-    return isinstance(generator, dict) and bool(generator.get("copy_of"))
+            return None
+    name = generator.get("copy_of") if isinstance(generator, dict) else None
+    return str(name) if name else None
+
+
+def repeats(row: dict[str, Any], mark: str, seen: dict[str, str | None]) -> bool:
+    """Whether a row says what an earlier one said, and neither is marked as the other's copy.
+
+    `seen` is kept from row to row: for each mark of a chat the id whose copies have come so far, None once a row that
+    is no copy has. Rows are in any order, so a copy may stand before the row that it copies.
+    """
+    copied = copy_of(row)
+    if copied is not None:
+        seen.setdefault(mark, copied)
+        return False
+    again = mark in seen and (seen[mark] is None or seen[mark] != row.get("id"))
+    seen[mark] = None
+    return again
 
 
 def read_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -352,6 +368,7 @@ def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) ->
     """
     found = Found(path.name)
     first_line: dict[str, int] = {}
+    seen: dict[str, str | None] = {}
     again = 0
     for line, row in _kept_rows(path, found):
         found.rows += 1
@@ -365,7 +382,7 @@ def check_file(path: Path, tokenizer: Any = None, longest: int | None = None) ->
         mark = chat_mark(chat)
         if mark in first_line and str(row.get("source")).startswith("replay"):
             again += 1  # general skills are rehearsed: a greeting may come twice
-        elif mark in first_line and not is_copy(row):
+        elif repeats(row, mark, seen):
             found.faults.append(Fault(line, FORMATS[kind][0], f"the same row stands on line {first_line[mark]}"))
         first_line.setdefault(mark, line)
         if tokenizer is not None and longest is not None:

@@ -34,7 +34,7 @@ def real() -> list[Row]:
 
 @pytest.fixture(scope="module")
 def own(real) -> list[Row]:
-    return [item for item in real if item.source == "synthetic"]
+    return mixing.distinct([item for item in real if item.source == "synthetic"])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from adaptlab import dataset_card, exports, synthesis, verify_data
-from adaptlab.files import sha256_path
+from adaptlab.files import sha256_path, write_jsonl
 from adaptlab.prompts import with_passages
 from adaptlab.schemas import Message, Row
 from config import DOCUMENT_FOLDER, LabError
@@ -74,8 +74,10 @@ def test_every_format_reads_back_as_the_same_chats_and_passes_the_check(tmp_path
     for one in made:
         path = tmp_path / one.file
         found = verify_data.check_file(path)
-        assert not found.faults and found.rows == one.rows == len(rows) and one.left_out == 0
-        assert read(path) == chats(rows) and one.sha256 == sha256_path(path)
+        marked = one.format in ("prompt-completion", "parquet")  # the others have no place for a copy's mark
+        kept = chats(rows) if marked else [json.loads(text) for text in dict.fromkeys(map(json.dumps, chats(rows)))]
+        assert not found.faults and found.rows == one.rows == len(kept) and one.left_out == len(rows) - len(kept)
+        assert read(path) == kept and one.sha256 == sha256_path(path)
     assert synthesis.read_training_jsonl(tmp_path / "training_data.jsonl") == rows
     table = [found for _, found in verify_data.read_rows(tmp_path / "data" / "train.parquet")]
     assert [exports.from_parquet_row(found) for found in table] == rows
@@ -114,6 +116,20 @@ def test_rows_that_say_the_same_are_left_out_and_marked_copies_stay_where_their_
     plain = {"prompt": "a", "completion": "b"}
     (tmp_path / "same.jsonl").write_text(f"{json.dumps(plain)}\n{json.dumps(plain | {'generator': 'no JSON'})}\n")
     assert any("the same row stands" in fault.what for fault in verify_data.check_file(tmp_path / "same.jsonl").faults)
+
+
+def test_a_copy_may_stand_before_its_row_and_what_is_no_copy_of_each_other_is_still_a_fault(tmp_path):
+    copy = row("c-copy2", "And?", generator={"copy_of": "c"})
+    first = {"prompt-completion": [copy, row("c", "And?")], "other": [copy, row("d", "And?")]}
+    made = exports.export_rows({"train": first["prompt-completion"]}, tmp_path, ["prompt-completion"])
+    assert (made[0].rows, made[0].left_out) == (2, 0)
+    assert verify_data.check_file(tmp_path / made[0].file).faults == []
+    for rows in (first["other"], [*first["prompt-completion"], row("d", "And?")]):
+        kept, left = exports.fitting(rows)
+        assert "d" not in {one.id for one in kept} and left == {"the same as an earlier row": 1}
+        path = write_jsonl(tmp_path / "rows.jsonl", rows)
+        [fault] = verify_data.check_file(path).faults
+        assert (fault.line, fault.what) == (len(rows), "the same row stands on line 1")
 
 
 @pytest.mark.parametrize(
