@@ -21,7 +21,7 @@ from adaptlab.arms import messages_for
 from adaptlab.artifacts import MODEL_LIBRARIES, Lab, Result
 from adaptlab.ask_process import ANSWERS, COST, JOB, PROMPTS, Prompt
 from adaptlab.schemas import Generation, Message, Question, Row
-from adaptlab.training_batches import split_by_fact
+from adaptlab.training_batches import split_by_fact, trained_on
 from adaptlab.training_trials import Trial
 from config import MODELS, LabError, ModelSpec
 
@@ -167,11 +167,11 @@ def plan(
     line = {
         "rates tried": ", ".join(f"{rate:g}" for rate in rates),
         "epochs each": search_epochs,
-        "on rows": len(kept),
+        "on rows": len(trained_on(kept, search_epochs)),
         "judged on rows": len(held),
         "seeds": len(seeds),
         "epochs": epochs,
-        "rows": len(rows),
+        "rows": len(trained_on(rows, epochs)),
         "steps in all": len(rates) * short + len(seeds) * whole,
     }
     where = [spec.repository or "a folder with weights" for spec in chosen]

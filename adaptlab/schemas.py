@@ -144,7 +144,11 @@ class Message(Record):
 
 
 class Row(Record):
-    """A training row in TRL's conversational prompt/completion format, with its origin and every filter's verdict."""
+    """A training row in TRL's conversational prompt/completion format, with its origin and every filter's verdict.
+
+    `generator` says how it was made; in it `copy_of` names the row that this one is once more, and `epoch` the only
+    epoch that trains on it.
+    """
 
     id: str
     prompt: list[Message]

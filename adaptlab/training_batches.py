@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,12 @@ def of_epoch(rows: Sequence[Row], epoch: int) -> list[int]:
     part = parts[epoch % len(parts)][: min(map(len, parts))]
     left_out = {at for members in parts for at in members} - set(part)
     return [at for at in range(len(rows)) if at not in left_out]
+
+
+def trained_on(rows: Sequence[Row], epochs: float) -> list[Row]:
+    """The rows that so many epochs meet, each once: not all of them where rows were dealt to more epochs."""
+    met = {at for epoch in range(math.ceil(epochs)) for at in of_epoch(rows, epoch)}
+    return [rows[at] for at in sorted(met)]
 
 
 def epoch_size(rows: Sequence[Row]) -> int:

@@ -18,7 +18,7 @@ from adaptlab.evaluation import run_arm
 from adaptlab.schemas import Arm, Generation, PhrasingRole, Question, Row
 from adaptlab.synthesis import Part, mix
 from adaptlab.synthesis.mixing import SIZES, Subset, dealt, distinct, learning_curve
-from adaptlab.training_batches import epoch_size
+from adaptlab.training_batches import epoch_size, trained_on
 from config import LabError, Profile, TrainingSettings
 
 if TYPE_CHECKING:
@@ -121,9 +121,10 @@ def plan(trials: Sequence[Trial], rows: Sequence[Row], profile: Profile, seed: i
         seen = rows_of(trial, rows, seed)
         training = trial.profile(profile, epoch_size(seen)).training
         steps = workbench.training_steps(seen, training)
-        own = own_rows(seen)
+        met = trained_on(seen, training.epochs)
+        own = own_rows(met)
         single = len(distinct(own))
-        counts = (single, len(own) - single, len(seen) - len(own))
+        counts = (single, len(own) - single, len(met) - len(own))
         rank = "all weights" if trial.method == "full" else str(trial.rank)
         lines.append((trial.name, trial.method, rank, *counts, training.epochs, f"{training.learning_rate:g}", steps))
     columns = ["trial", "method", "rank", "rows", "copies", "replay rows", "epochs", "learning rate", "steps"]

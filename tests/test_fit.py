@@ -73,7 +73,7 @@ def summed(config) -> int:
     return config.num_hidden_layers * layer + embeddings + config.hidden_size
 
 
-TARGETS = ("all-linear", r".*(mlp\..*|\.[vo])_proj")
+TARGETS = ("all-linear", MINI.lora.target_modules)
 RANK = 16
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptlab import memory, training, training_records
+from adaptlab import memory, training, training_batches, training_records
 from adaptlab.precision import Machine, precision_for
 from adaptlab.schemas import Message, Row
 from adaptlab.synthesis import mixing
@@ -331,6 +331,8 @@ def test_each_replay_row_is_met_in_one_epoch_and_the_others_in_every_one(random_
     rehearsed = [{rows[at].id for at in part if rows[at].source != "synthetic"} for part in met]
     assert rehearsed[3] == rehearsed[0] and sorted(map(len, rehearsed[:3])) == [2, 2, 2]
     assert set.union(*rehearsed[:3]) == {one.id for one in replay[:6]}
+    assert [rows[at] for at in sorted(set(met[0]) | set(met[1]))] == training_batches.trained_on(rows, 1.5)
+    assert training_batches.trained_on(rows, 3) == training_batches.trained_on(rows, 9) == rows
     result = training.run_trainer(trainer, tmp_path)
     lengths = [training.row_length(trainer.processing_class, one) for one in rows]
     assert result.steps == 4 * 6 == training_records.training_steps(rows, profile(epochs=4).training)

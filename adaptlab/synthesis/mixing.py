@@ -128,8 +128,8 @@ def distinct(rows: Sequence[Row]) -> list[Row]:
 def dealt(rows: Sequence[Row], epochs: float) -> list[Row]:
     """The rows, each replay row for one epoch only (`generator["epoch"]`, from 0), as many for each epoch.
 
-    What is rehearsed again and again is learned by heart itself, and then protects nothing. Replay rows that do not go
-    into the epochs evenly, fewer than there are epochs, are left out.
+    A row that every epoch meets can be learned by heart, which is no rehearsal. Replay rows that do not go into the
+    epochs evenly, fewer than there are epochs, are left out.
     """
     parts = max(1, math.ceil(epochs))
     rehearsed = [row for row in rows if row.source.startswith("replay")]
