@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import urllib.request
@@ -113,6 +114,19 @@ def create(venv: Path, system_site: bool) -> None:
             f"{sys.executable} cannot make a virtual environment: install its venv module "
             "(on Debian and Ubuntu the package python3-venv), or name another Python with PYTHON=..."
         )
+    if system_site and sys.prefix != sys.base_prefix:
+        see_through(venv)
+
+
+def see_through(venv: Path) -> None:
+    """Let an environment see the packages of the one whose Python runs this, behind its own.
+
+    The workbench images of OpenShift AI keep their packages in an environment (/opt/app-root), and what `venv` calls
+    the system's packages are those of the Python below it.
+    """
+    ours = Path(sysconfig.get_path("purelib", vars={"base": str(venv)}))
+    below = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    (ours / "lab-image.pth").write_text("\n".join(below) + "\n", encoding="utf-8")
 
 
 def pip(venv: Path, *arguments: str) -> list[str]:

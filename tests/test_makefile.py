@@ -298,6 +298,25 @@ def test_an_image_with_pytorch_is_seen_through(monkeypatch, tmp_path):
         setup_env.wants_system_site(torch=True)
 
 
+@pytest.mark.parametrize("below", ["an environment", "an environment over an environment"])
+def test_pytorch_of_an_image_whose_python_is_an_environment_stays_as_it_is(below, only_local_wheels, tmp_path):
+    wheel(only_local_wheels, 'nvidia-cublas==13.1; platform_system == "Linux"')
+    image, ours, again = (tmp_path / name for name in ("image", "ours", "again"))
+    subprocess.run([sys.executable, "-m", "venv", str(image)], check=True)
+    subprocess.run([*setup_env.pip(image, "install", "--no-deps", "torch")], check=True, capture_output=True)
+    code = "from pathlib import Path; from adaptlab import setup_env as s; v = Path({!r}); "
+    code += "s.create(v, s.wants_system_site(True)); s.install_torch(v, {!r})"
+    nowhere = (tmp_path / "no-index").as_uri()
+    made = [(image, ours)] if below == "an environment" else [(image, ours), (ours, again)]
+    for python, venv in made:
+        command = [str(setup_env.interpreter(python)), "-c", code.format(str(venv), nowhere)]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "LAB_SYSTEM_TORCH": "auto"}
+        )
+        assert done.stdout == "PyTorch 2.13.0 is already on this machine and stays as it is.\n", done.stderr
+    assert setup_env.torch_version(setup_env.interpreter(made[-1][1])) == "2.13.0"
+
+
 # ------------------------------------------------------------------------------------------- the replay
 
 
