@@ -100,7 +100,8 @@ class TrainingSettings:
     """One training run; `optimizer` is a name that transformers knows, `max_length` is in tokens.
 
     `replay_share` counts replay tokens for each token about the document: replay rows hold passages and are longer.
-    Each epoch gets replay rows of its own. A fact with fewer rows than `least_rows` has them repeated up to that.
+    `open_book_share` counts those of questions over the document's pages likewise. Each epoch gets rows of its own of
+    both. A fact with fewer rows than `least_rows` has them repeated up to that.
     """
 
     epochs: float
@@ -113,6 +114,7 @@ class TrainingSettings:
     scheduler: str = "cosine"
     packing: bool = False
     replay_share: float = 1.0
+    open_book_share: float = 1.0
     least_rows: int = 0
 
 

@@ -21,7 +21,7 @@ from adaptlab.arms import messages_for
 from adaptlab.artifacts import MODEL_LIBRARIES, Lab, Result
 from adaptlab.ask_process import ANSWERS, COST, JOB, PROMPTS, Prompt
 from adaptlab.schemas import Generation, Message, Question, Row
-from adaptlab.training_batches import split_by_fact, trained_on
+from adaptlab.training_batches import split_by_wording, trained_on
 from adaptlab.training_trials import Trial
 from config import MODELS, LabError, ModelSpec
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "multi_model_eval"
 NO_CONTEXT, RETRIEVED, SKILL = "no context", "retrieved", "skill"
-HELD_OUT = 0.1  # share of the facts whose rows judge the learning rates
+HELD_OUT = 0.1  # share of the rows, by wording, that judge the learning rates
 SLACK, SLACK_SHARE = 256 * 2**20, 0.1  # bytes, and share of a model's peak, that may be missing after it ended
 SETTLING = 15.0  # seconds in which a card takes back what a dead process held
 
@@ -161,7 +161,7 @@ def plan(
     import pandas as pd
 
     training = lab.profile.training
-    kept, held = split_by_fact(rows, HELD_OUT, lab.settings.seeds.training)
+    kept, held = split_by_wording(rows, HELD_OUT, lab.settings.seeds.training)
     short = workbench.training_steps(kept, replace(training, epochs=search_epochs))
     whole = workbench.training_steps(rows, replace(training, epochs=epochs))
     line = {
@@ -184,9 +184,9 @@ def plan(
 def search(
     lab: Lab, spec: ModelSpec, rows: Sequence[Row], rates: Sequence[float], epochs: float, progress: Any
 ) -> dict[str, Any]:
-    """Try each learning rate in a short training, inside a step: its loss on rows about facts that it never saw."""
+    """Try each learning rate in a short training, inside a step: its loss on wordings that were held back."""
     seed = lab.settings.seeds.training
-    kept, held = split_by_fact(rows, HELD_OUT, seed)
+    kept, held = split_by_wording(rows, HELD_OUT, seed)
     tried = []
     for rate in rates:
         trial = _trial(lab, spec, f"rate {rate:g}", epochs, rate)

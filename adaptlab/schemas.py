@@ -146,8 +146,8 @@ class Message(Record):
 class Row(Record):
     """A training row in TRL's conversational prompt/completion format, with its origin and every filter's verdict.
 
-    `generator` says how it was made; in it `copy_of` names the row that this one is once more, and `epoch` the only
-    epoch that trains on it.
+    `generator` says how it was made; in it `copy_of` names the row that this one is once more, `open_book_of` the one
+    that it asks over pages, and `epoch` the only epoch that trains on it.
     """
 
     id: str
@@ -158,6 +158,11 @@ class Row(Record):
     chunk_id: str | None = None
     generator: dict[str, Any] = Field(default_factory=dict)
     verdicts: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """The id of the row that this one is once more, as a copy or over pages; else its own."""
+        return str(self.generator.get("copy_of") or self.generator.get("open_book_of") or self.id)
 
 
 class Arm(Record):

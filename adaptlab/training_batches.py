@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,30 @@ def split_by_fact(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[lis
     for row, group in zip(rows, groups, strict=True):
         sides[group in held].append(row)
     return sides
+
+
+def split_by_wording(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row], list[Row]]:
+    """`rows` as (training, validation): of about `share` of the rows everything that asks in their words is held back.
+
+    Of each fact at least one wording stays in training, so the validation loss tells how well a model takes facts in,
+    not how well it repeats sentences; replay rows beside them tell what it keeps. Copies and open-book rows go where
+    the row goes that they were made from.
+    """
+    if not 0 < share < 1:
+        raise LabError(f"The validation share is {share}: give a number between 0 and 1, such as 0.1.")
+    wordings: dict[str, list[Row]] = {}
+    for row in rows:
+        wordings.setdefault(row.origin, []).append(row)
+    left = Counter(fact for same in wordings.values() for fact in set(same[0].fact_ids))
+    held: set[str] = set()
+    for name in random.Random(f"wordings {seed}").sample(sorted(wordings), len(wordings)):
+        facts = set(wordings[name][0].fact_ids)
+        if len(held) < share * len(wordings) and all(left[fact] > 1 for fact in facts):
+            held.add(name)
+            left.subtract(facts)
+    if not held:
+        raise LabError(f"None of the {len(rows)} rows can be held back: give at least one fact two rows.")
+    return [row for row in rows if row.origin not in held], [row for row in rows if row.origin in held]
 
 
 def _groups(rows: Sequence[Row]) -> list[str]:

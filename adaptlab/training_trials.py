@@ -17,7 +17,7 @@ from adaptlab import child, files, workbench
 from adaptlab.evaluation import run_arm
 from adaptlab.schemas import Arm, Generation, PhrasingRole, Question, Row
 from adaptlab.synthesis import Part, mix
-from adaptlab.synthesis.mixing import SIZES, Subset, dealt, distinct, learning_curve
+from adaptlab.synthesis.mixing import OPEN_BOOK, SIZES, Subset, dealt, distinct, learning_curve
 from adaptlab.training_batches import epoch_size, trained_on
 from config import LabError, Profile, TrainingSettings
 
@@ -97,11 +97,11 @@ def rows_of(trial: Trial, rows: Sequence[Row], seed: int) -> list[Row]:
     if trial.subset not in points:
         raise LabError(f"There is no subset {trial.subset!r}: choose one of {', '.join(points)}.")
     chosen = {row.id for row in points[trial.subset].rows}
-    own = [row for row in own_rows(rows) if row.generator.get("copy_of", row.id) in chosen]
+    own = [row for row in own_rows(rows) if row.origin in chosen]
     replay = [row for row in rows if row.source.startswith("replay")]
     share = len(replay) / max(1, len(own_rows(rows)))
     parts = [Part("replay", replay, share)] if trial.replay and replay else []
-    epochs = {row.generator["epoch"] for row in replay if "epoch" in row.generator}
+    epochs = {row.generator["epoch"] for row in rows if "epoch" in row.generator}
     mixed = mix(own, parts, seed=seed)
     return dealt(mixed, len(epochs)) if epochs else mixed
 
@@ -124,10 +124,22 @@ def plan(trials: Sequence[Trial], rows: Sequence[Row], profile: Profile, seed: i
         met = trained_on(seen, training.epochs)
         own = own_rows(met)
         single = len(distinct(own))
-        counts = (single, len(own) - single, len(met) - len(own))
+        over_pages = sum(row.source == OPEN_BOOK for row in own)
+        counts = (single, len(own) - single - over_pages, over_pages, len(met) - len(own))
         rank = "all weights" if trial.method == "full" else str(trial.rank)
         lines.append((trial.name, trial.method, rank, *counts, training.epochs, f"{training.learning_rate:g}", steps))
-    columns = ["trial", "method", "rank", "rows", "copies", "replay rows", "epochs", "learning rate", "steps"]
+    columns = [
+        "trial",
+        "method",
+        "rank",
+        "rows",
+        "copies",
+        "open book",
+        "replay rows",
+        "epochs",
+        "learning rate",
+        "steps",
+    ]
     return pd.DataFrame(lines, columns=columns)
 
 

@@ -42,7 +42,19 @@ from adaptlab.synthesis.flows import (
     own_flows,
     paraphrase_seeds,
 )
-from adaptlab.synthesis.mixing import Part, by_form, dealt, mix, mix_table, repeated, split, split_table, token_count
+from adaptlab.synthesis.mixing import (
+    Part,
+    by_form,
+    dealt,
+    mix,
+    mix_table,
+    repeated,
+    split,
+    split_table,
+    token_count,
+    tokens,
+)
+from adaptlab.synthesis.open_book import open_book
 from adaptlab.synthesis.pairs import Piece, parse_pairs
 from adaptlab.synthesis.quality import contaminated_texts, few_shot_texts, report as quality_report, screen
 from adaptlab.synthesis.rows import (
@@ -73,10 +85,12 @@ __all__ = [
     "dealt",
     "mix",
     "mix_table",
+    "open_book",
     "repeated",
     "split",
     "split_table",
     "token_count",
+    "tokens",
     "few_shot_texts",
     "screen",
     "quality_report",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 SIZES = (20, 50, 100, 200)
+OPEN_BOOK = "open book"  # the source of rows over pages of the document
+ONE_EPOCH = ("replay", OPEN_BOOK)  # sources whose rows `dealt` gives to one epoch each
 Unit = Literal["rows", "tokens"]
 Stratum = Callable[[Row], str]
 
@@ -121,23 +123,25 @@ def _copy(row: Row, mark: str) -> Row:
 
 
 def distinct(rows: Sequence[Row]) -> list[Row]:
-    """The rows without the copies that `repeated` or `balanced` made."""
-    return [row for row in rows if "copy_of" not in row.generator]
+    """The rows without the copies that `repeated` or `balanced` made, and without those that `open_book` made."""
+    return [row for row in rows if row.origin == row.id]
 
 
 def dealt(rows: Sequence[Row], epochs: float) -> list[Row]:
-    """The rows, each replay row for one epoch only (`generator["epoch"]`, from 0), as many for each epoch.
+    """The rows, each replay and open-book row for one epoch only (`generator["epoch"]`, from 0), as many for each.
 
-    A row that every epoch meets can be learned by heart, which is no rehearsal. Replay rows that do not go into the
-    epochs evenly, fewer than there are epochs, are left out.
+    A row that every epoch meets can be learned by heart, which is no rehearsal. Rows of these two sources that do not
+    go into the epochs evenly, fewer of each than there are epochs, are left out.
     """
     parts = max(1, math.ceil(epochs))
-    rehearsed = [row for row in rows if row.source.startswith("replay")]
-    turns = {row.id: at % parts for at, row in enumerate(rehearsed[: len(rehearsed) // parts * parts])}
+    turns: dict[str, int] = {}
+    for source in ONE_EPOCH:
+        meant = [row.id for row in rows if _source(row) == source]
+        turns.update((name, at % parts) for at, name in enumerate(meant[: len(meant) // parts * parts]))
     return [
         row.model_copy(update={"generator": {**row.generator, "epoch": turns[row.id]}}) if row.id in turns else row
         for row in rows
-        if row.id in turns or not row.source.startswith("replay")
+        if row.id in turns or _source(row) not in ONE_EPOCH
     ]
 
 
@@ -156,7 +160,13 @@ def mix_table(rows: Sequence[Row], tokenizer: Any = None) -> pd.DataFrame:
     for row in rows:
         groups[row.source.partition(":")[0]].append(row)
     lines = [
-        (name, len(group), len(group) - len(distinct(group)), len(group) / len(rows), len(refusals_of(group)[0]))
+        (
+            name,
+            len(group),
+            sum("copy_of" in row.generator for row in group),
+            len(group) / len(rows),
+            len(refusals_of(group)[0]),
+        )
         for name, group in groups.items()
     ]
     table = pd.DataFrame(lines, columns=["source", "rows", "copies", "share of rows", "refusals"])
@@ -171,6 +181,11 @@ def token_count(row: Row, tokenizer: Any) -> int:
     """Tokens of a row in the tokenizer's chat template."""
     chat = [message.model_dump() for message in (*row.prompt, *row.completion)]
     return len(tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False))
+
+
+def tokens(rows: Sequence[Row], tokenizer: Any) -> int:
+    """Tokens of all rows together."""
+    return sum(token_count(row, tokenizer) for row in rows)
 
 
 def _sizer(unit: str, tokenizer: Any) -> Callable[[Row], int]:
