@@ -58,7 +58,7 @@ def sentences(record: Line) -> list[str]:
         best = min(watched, key=lambda line: line["eval_loss"])
         ended = "stopped early" if result["stopped_early"] else "went to its end"
         said.append(
-            f"The validation loss was lowest after {best['epoch']:g} epochs ({best['eval_loss']:.3f}); the run {ended} "
-            f"after {result['epochs']:g}, and the adapter kept is the one of the best epoch."
+            f"The validation loss was lowest after epoch {best['epoch']:g} ({best['eval_loss']:.3f}); the run {ended} "
+            f"after epoch {result['epochs']:g}, and the adapter kept is the one of the best epoch."
         )
     return said
