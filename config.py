@@ -180,7 +180,7 @@ MINI = Profile(
         learning_rate=2.4e-3,
         optimizer="adamw_torch",
         max_length=768,
-        replay_share=1.9,
+        replay_share=0.9,
         least_rows=5,
     ),
     sampling=SamplingSettings(),
