@@ -162,7 +162,7 @@ class Row(Record):
     @property
     def origin(self) -> str:
         """The id of the row that this one is once more, as a copy or over pages; else its own."""
-        return str(self.generator.get("copy_of") or self.generator.get("open_book_of") or self.id)
+        return str(self.generator.get("open_book_of") or self.generator.get("copy_of") or self.id)
 
 
 class Arm(Record):

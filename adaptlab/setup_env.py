@@ -48,7 +48,7 @@ def digest(*parts: bytes) -> str:
 
 def wanted_stamp(requirements: Path, torch: bool) -> dict[str, str]:
     """What a finished environment records: pins with interpreter and place, and the project's own metadata."""
-    place = f"{sys.version_info[:3]} {sys.base_prefix} {ROOT} {torch}".encode()
+    place = f"{sys.version_info[:3]} {sys.base_prefix} {sys.prefix} {ROOT} {torch}".encode()
     project = ROOT / "pyproject.toml"
     return {
         "requirements": digest(requirements.read_bytes(), place),
@@ -288,9 +288,10 @@ def set_up(venv: Path, requirements: Path, torch: bool, index: str, also: Path |
 def make_base(venv: Path, requirements: Path, torch: bool, index: str) -> None:
     """Make the environment without additions, or leave a finished one alone."""
     wanted, stamp = wanted_stamp(requirements, torch), read_stamp(venv)
-    if holds(stamp, wanted) and interpreter(venv).exists():
+    whole = interpreter(venv).exists() and (not torch or torch_version(interpreter(venv)) is not None)
+    if holds(stamp, wanted) and whole:
         return
-    if stamp.get("requirements") != wanted["requirements"] or not interpreter(venv).exists():
+    if stamp.get("requirements") != wanted["requirements"] or not whole:
         started = time.monotonic()
         clear(venv)
         stamp = {}

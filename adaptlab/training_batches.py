@@ -110,7 +110,8 @@ def split_by_fact(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[lis
 
     A row without facts goes by the chunk it came from, else by its question, so that no fact is on both sides. What
     the validation loss then tells is how well the *form* of answers generalises: the values of facts that were never
-    trained cannot be known. It rises once phrasings are memorised. Replay rows count like any other.
+    trained cannot be known. It rises once phrasings are memorised. Replay rows count like any other; open-book rows
+    have the value on their page, so with them the loss is partly one of reading.
     """
     if not 0 < share < 1:
         raise LabError(f"The validation share is {share}: give a number between 0 and 1, such as 0.1.")
@@ -129,25 +130,32 @@ def split_by_fact(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[lis
 def split_by_wording(rows: Sequence[Row], share: float, seed: int = 0) -> tuple[list[Row], list[Row]]:
     """`rows` as (training, validation): of about `share` of the rows everything that asks in their words is held back.
 
-    Of each fact at least one wording stays in training, so the validation loss tells how well a model takes facts in,
-    not how well it repeats sentences; replay rows beside them tell what it keeps. Copies and open-book rows go where
-    the row goes that they were made from.
+    Of each fact (without a registry: of each passage) at least one wording stays in training, so the validation loss
+    tells how well a model takes facts in, not how well it repeats sentences. Replay rows are held back beside them.
+    Copies and open-book rows go where the row goes that they were made from, replay rows with others that ask the
+    same. Rows about no known fact all stay in training.
     """
     if not 0 < share < 1:
         raise LabError(f"The validation share is {share}: give a number between 0 and 1, such as 0.1.")
     wordings: dict[str, list[Row]] = {}
     for row in rows:
-        wordings.setdefault(row.origin, []).append(row)
+        wordings.setdefault(_wording(row), []).append(row)
     left = Counter(fact for same in wordings.values() for fact in set(same[0].fact_ids))
     held: set[str] = set()
     for name in random.Random(f"wordings {seed}").sample(sorted(wordings), len(wordings)):
-        facts = set(wordings[name][0].fact_ids)
-        if len(held) < share * len(wordings) and all(left[fact] > 1 for fact in facts):
+        first = wordings[name][0]
+        known = first.fact_ids or first.source.startswith("replay")
+        if known and len(held) < share * len(wordings) and all(left[fact] > 1 for fact in set(first.fact_ids)):
             held.add(name)
-            left.subtract(facts)
+            left.subtract(set(first.fact_ids))
     if not held:
         raise LabError(f"None of the {len(rows)} rows can be held back: give at least one fact two rows.")
-    return [row for row in rows if row.origin not in held], [row for row in rows if row.origin in held]
+    return [row for row in rows if _wording(row) not in held], [row for row in rows if _wording(row) in held]
+
+
+def _wording(row: Row) -> str:
+    """What the rows have in common that ask in the same words."""
+    return _asked(row) if row.source.startswith("replay") else row.origin
 
 
 def _groups(rows: Sequence[Row]) -> list[str]:
@@ -173,4 +181,8 @@ def _keys(row: Row) -> list[str]:
         return [f"fact {name}" for name in row.fact_ids]
     if row.chunk_id:
         return [f"chunk {row.chunk_id}"]
-    return [f"question {' '.join(row.prompt[-1].content.split()).casefold()}"]
+    return [_asked(row)]
+
+
+def _asked(row: Row) -> str:
+    return f"question {' '.join(row.prompt[-1].content.split()).casefold()}"

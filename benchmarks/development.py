@@ -26,11 +26,13 @@ Line = tuple[str, str, int, int]  # arm, which questions, right answers, questio
 
 
 def rows_for_each_fact(path: Path) -> Counter[str]:
-    """How many training rows state each fact."""
+    """How many training rows state each fact, without copies and those over pages."""
     from adaptlab import benchmark
     from adaptlab.schemas import Row
+    from adaptlab.synthesis import mixing
 
-    return Counter(fact for _, row in benchmark.read_records(path, Row) for fact in row.fact_ids)
+    rows = mixing.distinct([row for _, row in benchmark.read_records(path, Row)])
+    return Counter(fact for row in rows for fact in row.fact_ids)
 
 
 def lines_of(arm: str, questions: Sequence[Question], right: Sequence[bool], rows: Counter[str] | None) -> list[Line]:

@@ -192,6 +192,26 @@ def test_an_interrupted_environment_is_made_again_and_a_finished_one_is_left_alo
     assert setup_env.wanted_stamp(listed, torch=False)["requirements"] != before["requirements"]
 
 
+def test_an_environment_whose_pytorch_went_with_an_image_is_made_again(only_local_wheels, tmp_path, monkeypatch):
+    wheel(only_local_wheels)
+    venv, listed = tmp_path / "venv", tmp_path / "none.txt"
+    listed.write_text("", encoding="utf-8")
+    monkeypatch.setenv("LAB_SYSTEM_TORCH", "0")
+    monkeypatch.setattr(setup_env, "install_project", lambda venv: None)
+    setup_env.set_up(venv, listed, True, (tmp_path / "no-index").as_uri())
+    python = setup_env.interpreter(venv)
+    subprocess.run([*setup_env.pip(venv, "uninstall", "--yes", "torch")], check=True, capture_output=True)
+    assert setup_env.torch_version(python) is None
+    setup_env.set_up(venv, listed, True, (tmp_path / "no-index").as_uri())
+    assert setup_env.torch_version(python) == "2.13.0"
+
+
+def test_another_image_with_the_same_python_below_it_asks_for_an_environment_of_its_own(tmp_path, monkeypatch):
+    before = setup_env.wanted_stamp(ROOT / "requirements.txt", torch=True)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert setup_env.wanted_stamp(ROOT / "requirements.txt", torch=True)["requirements"] != before["requirements"]
+
+
 def test_additions_for_the_tests_come_on_top_once_and_the_lab_alone_does_not_mind_them(tmp_path, capsys):
     venv, few, more = tmp_path / "venv", tmp_path / "few.txt", tmp_path / "more.txt"
     few.write_text(f"setuptools=={min(pins('requirements.txt')['setuptools'])}\n", encoding="utf-8")

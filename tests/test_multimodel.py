@@ -213,6 +213,23 @@ def test_a_search_measures_the_loss_on_rows_that_were_held_out(family, tmp_path)
     assert len(measured) == 2 and cost["validation_loss"] == min(measured) and cost["validation_rows"] == 8
 
 
+def test_rates_are_judged_by_other_wordings_of_facts_that_stay_in_training(make_lab, monkeypatch):
+    lab, seen = tiny(make_lab()), []
+
+    def trained(lab, trial, rows, folder, progress, place, seed, held):
+        seen.append((rows, held))
+        return {"peak_bytes": 0, "libraries_bytes": 0, "validation_loss": 0.5}
+
+    monkeypatch.setattr(multimodel.training_trials, "trained", trained)
+    monkeypatch.setattr(lab, "work_dir", Path)
+    rows = [*ROWS, *(row.model_copy(update={"id": f"{row.id} again"}) for row in ROWS[:40])]
+    found = multimodel.search(lab, MODELS["mini-granite"], rows, (1e-3, 2e-3), 1, None)
+    assert [line["rate"] for line in found["tried"]] == [1e-3, 2e-3] and seen[0] == seen[1]
+    kept, held = seen[0]
+    asked = {fact for row in held for fact in row.fact_ids}
+    assert asked and asked <= {fact for row in kept for fact in row.fact_ids} and len(kept) + len(held) == len(rows)
+
+
 HOLDING = """
 from adaptlab import multimodel
 multimodel.SETTLING, multimodel.SLACK = 0.0, 16 * 2**20

@@ -48,6 +48,8 @@ def test_a_question_is_asked_over_the_pages_that_retrieval_finds_and_keeps_its_a
     assert "[1] The Tallow Eel\nArmour Class: 14." in content and "[2] The Mudbishop" in content
     assert made.completion == EEL.completion and made.fact_ids == EEL.fact_ids
     assert (made.source, made.origin, EEL.origin) == ("open book", "eel", "eel") and made.id != EEL.id
+    again = made.model_copy(update={"id": "again", "generator": {**made.generator, "copy_of": made.id}})
+    assert again.origin == "eel"
     assert synthesis.open_book([EEL], PAGES) == [made]
 
 
@@ -61,6 +63,15 @@ def test_a_question_is_asked_over_the_pages_that_retrieval_finds_and_keeps_its_a
 )
 def test_a_row_whose_answer_no_page_tells_gets_none(answer, subject) -> None:
     assert synthesis.open_book([row("x", EEL.prompt[0].content, answer, subject)], PAGES) == []
+
+
+@pytest.mark.parametrize(("chunk", "made"), [("a", 1), ("a-2", 1), ("b", 0), (None, 0)])
+def test_of_a_row_that_names_no_subject_only_its_own_passage_holds_the_answer(chunk, made) -> None:
+    spoken = row("x", EEL.prompt[0].content, "Fourteen, as its armour is thick.", "").model_copy(
+        update={"chunk_id": chunk}
+    )
+    rows = synthesis.open_book([spoken], PAGES.iloc[:1])
+    assert len(rows) == made
 
 
 def test_copies_get_none_and_long_rows_lose_their_last_pages() -> None:
@@ -124,6 +135,17 @@ def test_a_wording_is_held_back_with_its_copies_and_pages_and_its_fact_stays_in_
     origins = {item.origin for item in held}
     assert len(origins) == math.ceil(0.3 * 78) and {item.source for item in held} == {"synthetic", "replay: chat"}
     assert split_by_wording(every, 0.3, seed=1) == (kept, held) != split_by_wording(every, 0.3, seed=2)
+
+
+def test_rows_about_no_fact_stay_in_training_and_replay_that_asks_the_same_stays_together() -> None:
+    unknown = [row(f"u{n}", f"Unknown {n}?", "14", "") for n in range(30)]
+    replay = [
+        row(f"r{n}", f"Hello {n // 2}?", "Hello.", "").model_copy(update={"source": "replay: chat"}) for n in range(60)
+    ]
+    kept, held = split_by_wording([*unknown, *replay], 0.2, seed=1)
+    asked = [{item.prompt[0].content for item in side} for side in (kept, held)]
+    assert len(held) == 24 and not asked[0] & asked[1]
+    assert {item.source for item in held} == {"replay: chat"}
 
 
 @pytest.mark.parametrize(

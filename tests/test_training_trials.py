@@ -112,6 +112,21 @@ def test_a_subset_counts_rows_once_and_trains_on_their_copies_too():
     assert (line["rows"], line["copies"], line["replay rows"]) == (20, 40, 7)
 
 
+def test_a_subset_brings_the_rows_over_pages_of_its_own_rows_and_the_plan_counts_them_apart():
+    over = [
+        r.model_copy(update={"id": f"{r.id}-open", "source": mixing.OPEN_BOOK, "generator": {"open_book_of": r.id}})
+        for r in ROWS[:40]
+    ]
+    mixed = [*ROWS, *over]
+    assert trials.curve(mixed, 0).keys() == trials.curve(ROWS, 0).keys()
+    seen = trials.rows_of(Trial("20 rows", subset="20 rows"), mixed, 0)
+    own = trials.own_rows(seen)
+    assert Counter(r.source for r in own) == {"synthetic": 20, mixing.OPEN_BOOK: 20}
+    assert {r.origin for r in own} == {r.id for r in trials.curve(mixed, 0)["20 rows"].rows}
+    [line] = trials.plan([Trial("20 rows", subset="20 rows")], mixed, MINI, 0).to_dict("records")
+    assert (line["rows"], line["copies"], line["open book"], line["replay rows"]) == (20, 0, 20, 7)
+
+
 def test_the_replay_of_a_subset_is_dealt_to_as_many_epochs():
     seen = trials.rows_of(Trial("20 rows", subset="20 rows"), mixing.dealt(ROWS, 3), 0)
     turns = Counter(row.generator.get("epoch") for row in seen if row.source != "synthetic")

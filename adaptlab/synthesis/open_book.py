@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from adaptlab import arms, scoring
 from adaptlab.retrieval import Index
 from adaptlab.schemas import Chunk, Hit, Message, Row
+from adaptlab.synthesis.coverage import passage_chunk
 from adaptlab.synthesis.filters import OK, UNCHECKED, name_everywhere, value_in_passage
 from adaptlab.synthesis.mixing import OPEN_BOOK, distinct, token_count
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST, MOST = 2, 4  # pages before a question, as evaluation shows about three
+FEWEST, MOST = 2, 4  # pages before a question where they fit, around the number that evaluation shows
 
 
 def open_book(
@@ -29,7 +30,8 @@ def open_book(
     """Each distinct row once more, over two to four of the pages that BM25 finds for its question.
 
     `pages` are those of `seed_rows`, without the held-out entries. Where a row has more than `longest` tokens, its last
-    pages are left out. A row whose pages do not hold its answer, and one that declines, has no open-book row.
+    pages are left out; short limits leave one. A row whose pages do not hold its answer, and one that declines, has no
+    open-book row. Of a row that names no subject (`generator["subject"]`) only its own passage can hold the answer.
     """
     found = [
         Chunk(id=p.chunk_id, title=p.title, text=p.document, start=0, end=len(p.document)) for p in pages.itertuples()
@@ -60,12 +62,13 @@ def _row(row: Row, prompt: list[Message]) -> Row:
 
 def _tells(hit: Hit, row: Row, asked: str) -> bool:
     """Whether a page holds the name and the value of a row, as the filters of generated rows look for them."""
-    subject, answer, page = (
-        str(row.generator.get("subject", "")),
-        row.completion[-1].content,
-        f"{hit.title}\n{hit.text}",
-    )
-    if scoring.is_refusal(answer) or name_everywhere(subject, asked, answer, page) not in (OK, UNCHECKED):
+    subject, answer = str(row.generator.get("subject", "")), row.completion[-1].content
+    if scoring.is_refusal(answer):
+        return False
+    if not subject:
+        return passage_chunk(row.chunk_id or "", [hit.chunk_id]) == hit.chunk_id
+    page = f"{hit.title}\n{hit.text}"
+    if name_everywhere(subject, asked, answer, page) not in (OK, UNCHECKED):
         return False
     return value_in_passage(subject, answer, page, asked) == OK
 
