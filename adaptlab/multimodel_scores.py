@@ -279,6 +279,16 @@ def searched(searches: Records) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def at_an_end(table: pd.DataFrame) -> str:
+    """Whose best learning rate (`searched`) is the smallest or largest that was tried, in a sentence."""
+    ends = table.groupby("model", sort=False)["rate"].agg(["min", "max"])
+    found = table[table["chosen"]].groupby("model", sort=False)["rate"].first()
+    names = [name for name, rate in found.items() if rate in set(ends.loc[name])]
+    if not names:
+        return "Each model's best rate lies between two others that were tried."
+    return f"Best at an end of what was tried, so a rate beyond might be better still: {', '.join(names)}."
+
+
 def freed(searches: Records, records: Records) -> pd.DataFrame:
     """Memory (GB) around the processes of each model, the most of each: before, within, after freeing, and after.
 

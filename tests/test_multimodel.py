@@ -119,6 +119,9 @@ def test_the_rate_with_the_least_validation_loss_is_chosen_and_one_that_ran_away
     assert multimodel.best_rate({"model": "m", "tried": tried}) == 2e-3
     shown = scored.searched([{"model": "m", "tried": tried}])
     assert list(shown["chosen"]) == [False, True, False]
+    assert scored.at_an_end(shown).startswith("Each model's best rate lies between")
+    last = scored.searched([{"model": "m", "tried": tried[:2]}, {"model": "failed", "tried": tried[2:]}])
+    assert scored.at_an_end(last) == "Best at an end of what was tried, so a rate beyond might be better still: m."
     with pytest.raises(ModelFailed, match="m did not train at any of the learning rates"):
         multimodel.best_rate({"model": "m", "tried": tried[2:]})
 
