@@ -35,7 +35,8 @@ def rate_search(table: pd.DataFrame, origin: str = "", title: str = "The search 
     ax.minorticks_off()
     ax.set_xlabel("learning rate (log scale)")
     ax.set_ylabel("loss on validation rows (nats a token)")
-    ax.legend(frameon=False, fontsize=9, loc="best")
+    columns = min(4, table["model"].nunique())
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=9)
     note = "ring: chosen; lines only lead the eye"
     return finish(figure, title, "; ".join(part for part in (note, origin) if part))
 
