@@ -7,6 +7,7 @@ if [ ! -e "$home/config.py" ]; then
   # Copied beside its place and moved there, so that a pod that dies here leaves no half-laid lab.
   part="$(mktemp -d "$(dirname "$home")/.model-adaptation-lab.XXXXXX")"
   cp -r "$from/." "$part/"
+  chmod g=u "$part"  # mktemp's folder is its owner's alone; a later pod may come with another user id of group 0
   if [ -e "$home" ]; then
     echo "$home exists but holds no lab: move it away, and start the workbench again." >&2
     rm -rf "$part"
