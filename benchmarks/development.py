@@ -63,6 +63,7 @@ def ask(base: str, adapter: Path, rows: Path, questions: Sequence[Question]) -> 
     for name, context, folder, by_rows in (
         ("base and retrieval", "retrieved", None, None),
         ("adapter alone", "none", adapter, counted),
+        ("adapter and retrieval", "retrieved", adapter, None),
     ):
         arm = Arm(name=name, model=base, context=context)
         model = generation.LocalGenerator(models.load(base, adapter=folder))
@@ -90,10 +91,10 @@ def main(argv: list[str] | None = None) -> int:
     except config.LabError as problem:
         print(problem, file=sys.stderr)
         return 2
-    print(f"{'arm':20} {'questions':22} {'right':>9}  95 % interval")
+    print(f"{'arm':22} {'questions':24} {'right':>9}  95 % interval")
     for arm, which, k, n in lines:
         found = stats.wilson(k, n)
-        print(f"{arm:20} {which:22} {k:4} / {n:<3}  {found.low:.0%} to {found.high:.0%}")
+        print(f"{arm:22} {which:24} {k:4} / {n:<3}  {found.low:.0%} to {found.high:.0%}")
     return 0
 
 
